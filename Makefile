@@ -1,0 +1,43 @@
+# Needs Python 3.11 or newer and make. Everything else comes from PyPI into .venv.
+
+PYTHON ?= python3
+UV_VERSION := 0.13.8
+VENV := .venv
+BIN := $(VENV)/bin
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+
+.PHONY: run dev install test check format bench clean
+
+run: install ## Serve the default agent on http://127.0.0.1:2024
+	$(BIN)/threadmill serve
+
+dev: install ## The same, starting again when code changes
+	$(BIN)/threadmill dev
+
+install: $(VENV)/.installed ## Only the environment, with .venv/bin/threadmill
+
+$(VENV)/.installed: pyproject.toml uv.lock
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Threadmill needs Python 3.11 or newer; say PYTHON=/path/to/python3.11 make ...")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv==$(UV_VERSION)"
+	$(BIN)/uv sync --frozen --inexact --compile-bytecode --quiet
+	@touch $@
+
+test: install ## The whole suite
+	$(BIN)/pytest -n $(JOBS) --dist loadgroup
+
+check: install ## Format, lint, types, import rules
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: install
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+bench: install ## Side by side with the in-process floor and the reference server
+	$(BIN)/python bench/run.py
+
+clean:
+	rm -rf $(VENV) .threadmill .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,82 @@
+"""The storage interface: what the rest of the code may assume about any database.
+
+A transaction is a plain function that takes a `Tx`. The database runs it on the thread that owns the
+connection, so a whole transaction costs one hop, and transactions that arrive while one commit is under
+way share the next one (see docs/decisions/0002). Callers decide where a transaction starts and ends by
+choosing the function they hand in; functions that take `tx` compose.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from datetime import datetime
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Row = Mapping[str, Any]
+
+
+class DatabaseError(Exception):
+    """The database could not be opened or used; the message is for the operator."""
+
+
+class Dialect(Protocol):
+    """The few SQL fragments that differ between databases."""
+
+    def contains(self, column: str, param: str) -> str:
+        """Condition: the JSON in `column` contains the JSON bound to `:param`, as Postgres' `@>` means it."""
+        ...
+
+
+class Tx(Protocol):
+    """One transaction, on one connection. `now` is the same for all its statements."""
+
+    @property
+    def now(self) -> datetime: ...
+
+    @property
+    def dialect(self) -> Dialect: ...
+
+    def one(self, sql: str, **params: Any) -> Row | None: ...
+
+    def all(self, sql: str, **params: Any) -> list[Row]: ...
+
+    def run(self, sql: str, **params: Any) -> int:
+        """Number of rows changed."""
+        ...
+
+    def many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None: ...
+
+    def on_commit(self, then: Callable[[], None]) -> None:
+        """Call `then` on the database's thread after the commit, before the caller learns of it."""
+        ...
+
+    def on_rollback(self, then: Callable[[], None]) -> None:
+        """Call `then` when the transaction did not commit."""
+        ...
+
+
+class Database(Protocol):
+    async def write(self, fn: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `fn` in a transaction; return when it is on disk. An exception in `fn` rolls back only `fn`."""
+        ...
+
+    async def read(self, fn: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `fn` on a connection that cannot write; it never waits for a writer."""
+        ...
+
+    def submit(self, fn: Callable[[Tx], T]) -> "Future[T]":
+        """Queue a transaction from any thread; submissions commit in their order."""
+        ...
+
+    def query(self, fn: Callable[[Tx], T]) -> "Future[T]":
+        """Queue a read from any thread."""
+        ...
+
+    def soon(self, fn: Callable[[Tx], None], within: float) -> None:
+        """Run `fn` with the next commit, at most `within` seconds from now; queued once however often asked."""
+        ...
+
+    async def close(self) -> None:
+        """Commit what is queued, then close every connection."""
+        ...

@@ -1,0 +1,321 @@
+"""One SQLite file: one writer thread that commits in groups, and a few read-only readers.
+
+The writer takes whatever is queued, runs each transaction in a savepoint, and commits them together; while
+it waits for the disk the next group gathers. Readers are WAL snapshots on `query_only` connections, so they
+neither wait for the writer nor make it wait, and a slow consumer holds none: rows are fetched before a
+reader goes on.
+"""
+
+import asyncio
+import json
+import logging
+import queue
+import sqlite3
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, cast
+
+from threadmill_checkpoints.database import DatabaseError, Row, Tx
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+log = logging.getLogger("threadmill.sqlite")
+
+GROUP = 256  # transactions in one commit at the most: bounds how long the first one waits for the last
+CACHE_KIB = 16 * 1024
+
+
+class SqliteTx:
+    """`Tx` over a sqlite3 connection."""
+
+    def __init__(self, connection: sqlite3.Connection, now: datetime) -> None:
+        self.connection = connection
+        self.now = now
+        self.committed: list[Callable[[], None]] = []
+        self.rolled_back: list[Callable[[], None]] = []
+
+    @property
+    def dialect(self) -> "SqliteDialect":
+        return DIALECT
+
+    def one(self, sql: str, **params: Any) -> Row | None:
+        return cast("Row | None", self.connection.execute(sql, params).fetchone())
+
+    def all(self, sql: str, **params: Any) -> list[Row]:
+        return cast("list[Row]", self.connection.execute(sql, params).fetchall())
+
+    def run(self, sql: str, **params: Any) -> int:
+        return self.connection.execute(sql, params).rowcount
+
+    def many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        self.connection.executemany(sql, rows)
+
+    def on_commit(self, then: Callable[[], None]) -> None:
+        self.committed.append(then)
+
+    def on_rollback(self, then: Callable[[], None]) -> None:
+        self.rolled_back.append(then)
+
+
+class SqliteDialect:
+    def contains(self, column: str, param: str) -> str:
+        return f"json_contains({column}, :{param})"
+
+
+DIALECT = SqliteDialect()
+
+
+class Job:
+    """A queued transaction or read, and where its result goes."""
+
+    __slots__ = ("error", "fn", "future", "loop", "result")
+
+    def __init__(
+        self,
+        fn: Callable[[SqliteTx], Any],
+        future: "asyncio.Future[Any] | Future[Any]",
+        loop: asyncio.AbstractEventLoop | None,
+    ) -> None:
+        self.fn, self.future, self.loop = fn, future, loop
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+
+WAKE = Job(lambda _: None, Future(), None)  # makes a waiting writer look at its `soon` list
+STOP = Job(lambda _: None, Future(), None)
+
+
+class SqliteDatabase:
+    """See `database.Database`. `path` is created when missing; `clock` gives the `now` of transactions."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        synchronous: Literal["FULL", "NORMAL"] = "FULL",
+        readers: int = 4,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        prepare: Callable[[sqlite3.Connection], None] = lambda _: None,
+    ) -> None:
+        self.path = path
+        self.clock = clock
+        self.dialect = DIALECT
+        self._writes: queue.SimpleQueue[Job] = queue.SimpleQueue()
+        self._reads: queue.SimpleQueue[Job] = queue.SimpleQueue()
+        self._soon: dict[Callable[[SqliteTx], None], float] = {}
+        self._closed = False
+        writer = self._connect()
+        try:
+            writer.execute("PRAGMA journal_mode=WAL")
+            writer.execute(f"PRAGMA synchronous={'NORMAL' if synchronous == 'NORMAL' else 'FULL'}")
+            prepare(writer)
+        except sqlite3.DatabaseError as error:
+            writer.close()
+            raise DatabaseError(f"{path} cannot be used as the database: {error}.") from error
+        self._threads = [threading.Thread(target=self._write_loop, args=(writer,), name="sqlite-writer", daemon=True)]
+        for number in range(readers):
+            connection = self._connect()
+            connection.execute("PRAGMA query_only=ON")
+            name = f"sqlite-reader-{number}"
+            self._threads.append(threading.Thread(target=self._read_loop, args=(connection,), name=name, daemon=True))
+        for thread in self._threads:
+            thread.start()
+
+    def _connect(self) -> sqlite3.Connection:
+        try:
+            connection = sqlite3.connect(
+                self.path, isolation_level=None, check_same_thread=False, timeout=10, cached_statements=256
+            )
+        except sqlite3.Error as error:
+            raise DatabaseError(f"{self.path} cannot be opened: {error}.") from error
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA foreign_keys=ON")
+        connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
+        connection.create_function("json_contains", 2, _json_contains, deterministic=True)
+        return connection
+
+    async def write(self, fn: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._call(self._writes, fn, *args, **kwargs)
+
+    async def read(self, fn: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._call(self._reads, fn, *args, **kwargs)
+
+    def submit(self, fn: Callable[[Tx], T]) -> "Future[T]":
+        return self._put(self._writes, fn)
+
+    def query(self, fn: Callable[[Tx], T]) -> "Future[T]":
+        return self._put(self._reads, fn)
+
+    def soon(self, fn: Callable[[Tx], None], within: float) -> None:
+        if fn not in self._soon:
+            self._soon[fn] = time.monotonic() + within
+            self._writes.put(WAKE)
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._writes.put(STOP)
+        for _ in self._threads[1:]:
+            self._reads.put(STOP)
+        for thread in self._threads:
+            await asyncio.to_thread(thread.join, 30)
+
+    def _put(self, target: "queue.SimpleQueue[Job]", fn: Callable[[Tx], T]) -> "Future[T]":
+        if self._closed:
+            raise DatabaseError("The database is closed.")
+        future: Future[T] = Future()
+        target.put(Job(fn, future, None))
+        return future
+
+    async def _call(
+        self,
+        target: "queue.SimpleQueue[Job]",
+        fn: Callable[Concatenate[Tx, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> T:
+        if self._closed:
+            raise DatabaseError("The database is closed.")
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        target.put(Job(lambda tx: fn(tx, *args, **kwargs), future, loop))
+        return await future
+
+    def _write_loop(self, connection: sqlite3.Connection) -> None:
+        while True:
+            jobs = self._gather()
+            lazy = [fn for fn in list(self._soon) if self._soon.pop(fn, None) is not None]
+            stop = STOP in jobs
+            _commit(connection, [job for job in jobs if job is not WAKE and job is not STOP], lazy, self.clock())
+            if stop:
+                break
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.close()
+
+    def _gather(self) -> list[Job]:
+        """Wait for work: at least one job, or a `soon` that is due. Then take all there is."""
+        jobs: list[Job] = []
+        while not jobs:
+            due = min(self._soon.values(), default=None)
+            try:
+                left = None if due is None else max(0.0, due - time.monotonic())
+                job = self._writes.get(timeout=left) if left != 0 else self._writes.get_nowait()
+            except queue.Empty:
+                return []
+            if job is not WAKE:
+                jobs.append(job)
+        while len(jobs) < GROUP and jobs[-1] is not STOP:
+            try:
+                jobs.append(self._writes.get_nowait())
+            except queue.Empty:
+                break
+        return jobs
+
+    def _read_loop(self, connection: sqlite3.Connection) -> None:
+        while (job := self._reads.get()) is not STOP:
+            try:
+                connection.execute("BEGIN")
+                job.result = job.fn(SqliteTx(connection, self.clock()))
+            except BaseException as error:  # handed to whoever asked
+                job.error = error
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+            _deliver([job])
+        connection.close()
+
+
+def _commit(
+    connection: sqlite3.Connection, jobs: list[Job], lazy: list[Callable[[SqliteTx], None]], now: datetime
+) -> None:
+    """Run `jobs` and `lazy` in one transaction of the database, each in a savepoint of its own."""
+    jobs = [*jobs, *(Job(fn, Future(), None) for fn in lazy)]
+    if not jobs:
+        return
+    done: list[SqliteTx] = []
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        for job in jobs:
+            tx = SqliteTx(connection, now)
+            connection.execute("SAVEPOINT job")
+            try:
+                job.result = job.fn(tx)
+                done.append(tx)
+            except BaseException as error:
+                job.error = error
+                if not connection.in_transaction:  # SQLite itself gave the whole transaction up (disk full, I/O)
+                    raise
+                connection.execute("ROLLBACK TO job")
+                _each(tx.rolled_back)
+            connection.execute("RELEASE job")
+        connection.execute("COMMIT")
+    except BaseException as error:
+        log.error("a commit of %d transactions failed: %s", len(jobs), error)
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        for job in jobs:
+            job.error = job.error or error
+        for tx in done:
+            _each(tx.rolled_back)
+    else:
+        for tx in done:
+            _each(tx.committed)
+    for job in jobs[len(jobs) - len(lazy) :]:
+        if job.error is not None:
+            log.error("a queued write failed: %s", job.error, exc_info=job.error)
+    _deliver(jobs)
+
+
+def _each(calls: list[Callable[[], None]]) -> None:
+    for call in calls:
+        try:
+            call()
+        except Exception:  # one listener must not keep the others from hearing of a commit
+            log.exception("a listener to a commit failed")
+
+
+def _deliver(jobs: list[Job]) -> None:
+    """Hand results over; one wake-up for each event loop, however many results it gets."""
+    loops: dict[asyncio.AbstractEventLoop, list[Job]] = defaultdict(list)
+    for job in jobs:
+        if job.loop is not None:
+            loops[job.loop].append(job)
+        else:
+            _resolve([job])
+    for loop, waiting in loops.items():
+        try:
+            loop.call_soon_threadsafe(_resolve, waiting)
+        except RuntimeError:
+            log.debug("%d results arrived after their event loop was closed", len(waiting))
+
+
+def _resolve(jobs: list[Job]) -> None:
+    for job in jobs:
+        if job.future.done():  # the caller was cancelled: the transaction stands, nobody hears of it
+            continue
+        if job.error is not None:
+            job.future.set_exception(job.error)
+        else:
+            job.future.set_result(job.result)
+
+
+def _json_contains(document: str | None, wanted: str) -> bool:
+    return document is not None and contains(json.loads(document), json.loads(wanted))
+
+
+def contains(document: Any, wanted: Any) -> bool:
+    """JSON containment: objects by key, arrays as sets, scalars by value (`true` is not 1)."""
+    if isinstance(wanted, dict):
+        return isinstance(document, dict) and all(
+            key in document and contains(document[key], value) for key, value in wanted.items()
+        )
+    if isinstance(wanted, list):
+        return isinstance(document, list) and all(any(contains(item, value) for item in document) for value in wanted)
+    return isinstance(document, bool) == isinstance(wanted, bool) and bool(document == wanted)

@@ -1,0 +1,1 @@
+"""The default agent: an ordinary LangGraph project that runs with or without a model provider."""

@@ -1,0 +1,17 @@
+"""Threadmill runs LangGraph graphs as a service in which every conversation is a durable, forkable thread."""
+
+from __future__ import annotations
+
+import os
+
+# CVE-2026-28277: unless strict, msgpack rebuilds any type a checkpoint names. langgraph reads this flag once, when it is
+# first imported, so it has to be set before anything of ours imports langgraph.
+os.environ.setdefault("LANGGRAPH_STRICT_MSGPACK", "true")
+
+
+def __getattr__(name: str) -> str:
+    if name == "__version__":
+        from importlib.metadata import version  # a slow import that only `--version` and /info need
+
+        return version("threadmill")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,3 @@
+from threadmill.cli import main
+
+main()

@@ -1,0 +1,29 @@
+"""/ok, /info"""
+
+from importlib.metadata import version
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Response
+
+from threadmill.api.wire import Route, json, runtime
+from threadmill.runtime import Runtime
+
+router = APIRouter(tags=["System"], route_class=Route)
+Here = Annotated[Runtime, Depends(runtime)]
+
+
+@router.get("/ok")
+async def ok(here: Here, check_db: bool = False) -> Response:
+    """Alive; with `check_db` also that the database answers."""
+    if check_db:
+        await here.database.read(lambda tx: tx.one("SELECT 1"))
+    return json({"ok": True, "services": {}})
+
+
+@router.get("/info")
+async def info() -> Response:
+    flags: dict[str, Any] = {"assistants": True, "crons": False, "langsmith": False}
+    host = {"kind": "self-hosted", "project_id": None, "host_revision_id": None, "revision_id": None, "tenant_id": None}
+    return json(
+        {"version": version("threadmill"), "langgraph_py_version": version("langgraph"), "flags": flags, "host": host}
+    )

@@ -1,0 +1,359 @@
+"""/threads/{id}/runs and /runs: create, wait, stream, join, cancel."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends, Header, Query, Response
+from fastapi import Request as HTTPRequest
+from pydantic import Field
+
+from threadmill import threads
+from threadmill.api.state import place
+from threadmill.api.wire import Body, Route, Stream, json, runtime, selected
+from threadmill.errors import Invalid, NotFound
+from threadmill.ids import new_id, parse_id
+from threadmill.jsonable import dumps
+from threadmill.runs import run as runs
+from threadmill.runs.run import Action, Run
+from threadmill.runs.submit import Request
+from threadmill.runtime import Runtime
+from threadmill.streaming import sse, wait
+
+threaded = APIRouter(prefix="/threads/{thread_id}/runs", tags=["Thread Runs"], route_class=Route)
+stateless = APIRouter(prefix="/runs", tags=["Stateless Runs"], route_class=Route)
+Here = Annotated[Runtime, Depends(runtime)]
+Key = Annotated[str | None, Header(alias="Idempotency-Key", max_length=255)]
+Modes = Annotated[list[str] | None, Query(alias="stream_mode")]
+
+Mode = Literal["values", "messages", "messages-tuple", "updates", "events", "debug", "tasks", "checkpoints", "custom"]
+GONE = "No matching runs to cancel: they have ended, or the thread ID and run IDs do not belong together."
+
+
+class Config(Body):
+    model_config = {"extra": "allow"}
+
+    tags: list[str] | None = None
+    recursion_limit: int | None = Field(None, ge=1)
+    configurable: dict[str, Any] | None = None
+
+
+class Command(Body):
+    resume: Any = None
+    update: dict[str, Any] | list[Any] | None = None
+    goto: str | dict[str, Any] | list[str | dict[str, Any]] | None = None
+
+
+class Options(Body):
+    """What stateless runs and runs on a thread have in common."""
+
+    assistant_id: str
+    input: Any = None
+    command: Command | None = None
+    metadata: dict[str, Any] | None = None
+    config: Config | None = None
+    context: dict[str, Any] | None = None
+    webhook: str | None = None
+    interrupt_before: Literal["*"] | list[str] | None = None
+    interrupt_after: Literal["*"] | list[str] | None = None
+    stream_mode: Mode | list[Mode] | None = None
+    stream_subgraphs: bool | None = None
+    stream_resumable: bool | None = None
+    feedback_keys: list[str] | None = None
+    after_seconds: float | None = Field(None, ge=0)
+    durability: Literal["sync", "async", "exit"] | None = None
+    checkpoint_during: bool | None = None
+    on_disconnect: str | None = None
+    on_completion: str | None = None
+
+    def request(self, **more: Any) -> Request:
+        modes = [self.stream_mode] if isinstance(self.stream_mode, str) else self.stream_mode
+        during = "exit" if self.checkpoint_during is False else "async"
+        return Request(
+            assistant_id=self.assistant_id,
+            input=self.input,
+            command=self.command.model_dump(exclude_unset=True) if self.command is not None else None,
+            metadata=self.metadata or {},
+            config=self.config.model_dump(exclude_none=True) if self.config is not None else {},
+            context=self.context or {},
+            stream_mode=tuple(dict.fromkeys(modes or ["values"])),
+            stream_subgraphs=bool(self.stream_subgraphs),
+            stream_resumable=bool(self.stream_resumable),
+            interrupt_before=self.interrupt_before,
+            interrupt_after=self.interrupt_after,
+            webhook=self.webhook,
+            feedback_keys=self.feedback_keys,
+            after_seconds=self.after_seconds or 0,
+            durability=self.durability or during,
+            **more,
+        )
+
+
+class ThreadRun(Options):
+    multitask_strategy: Literal["enqueue", "reject", "interrupt", "rollback"] | None = None
+    if_not_exists: Literal["reject", "create"] | None = None
+    checkpoint: dict[str, Any] | None = None
+    checkpoint_id: str | None = None
+
+    def on_thread(self, key: str | None) -> Request:
+        at = place(self.checkpoint)
+        checkpoint_id = parse_id(self.checkpoint_id, "checkpoint") if self.checkpoint_id else None
+        if at is None and checkpoint_id:
+            fork: dict[str, Any] | None = {"checkpoint_id": checkpoint_id, "checkpoint_ns": ""}
+        else:
+            fork = {"checkpoint_id": at.checkpoint_id, "checkpoint_ns": at.checkpoint_ns} if at else None
+        return self.request(
+            multitask_strategy=self.multitask_strategy or "enqueue",
+            if_not_exists=self.if_not_exists or "reject",
+            checkpoint=fork,
+            idempotency_key=key,
+        )
+
+
+class StatelessRun(Options):
+    def alone(self, key: str | None = None) -> Request:
+        return self.request(keep_thread=self.on_completion == "keep", idempotency_key=key)
+
+
+class Cancel(Body):
+    thread_id: str | None = None
+    run_ids: list[str] | None = None
+    status: Literal["pending", "running", "all"] | None = None
+
+
+# Runs on a thread
+
+
+@threaded.post("")
+async def create(thread_id: str, body: ThreadRun, here: Here, http: HTTPRequest, key: Key = None) -> Response:
+    thread_id = parse_id(thread_id, "thread")
+    run = await here.submit(body.on_thread(key), thread_id, _request_id(http))
+    return json(shown(run), headers={"content-location": f"/threads/{thread_id}/runs/{run.run_id}"})
+
+
+@threaded.post("/wait")
+async def create_and_wait(thread_id: str, body: ThreadRun, here: Here, http: HTTPRequest, key: Key = None) -> Response:
+    return await _wait(here, body.on_thread(key), parse_id(thread_id, "thread"), http, body.on_disconnect)
+
+
+@threaded.post("/stream")
+async def create_and_stream(
+    thread_id: str, body: ThreadRun, here: Here, http: HTTPRequest, key: Key = None
+) -> Response:
+    thread_id = parse_id(thread_id, "thread")
+    run = await here.submit(body.on_thread(key), thread_id, _request_id(http))
+    return _stream(here, run, f"/threads/{thread_id}/runs/{run.run_id}", body.on_disconnect)
+
+
+@threaded.get("")
+async def list_runs(
+    thread_id: str,
+    here: Here,
+    limit: Annotated[int, Query(ge=0, le=1000)] = 10,
+    offset: Annotated[int, Query(ge=0)] = 0,
+    status: str | None = None,
+    select: Annotated[list[str] | None, Query()] = None,
+) -> Response:
+    thread_id = parse_id(thread_id, "thread")
+    await here.database.read(threads.require, thread_id)
+    found = await here.database.read(runs.of_thread, thread_id, status=status, limit=limit, offset=offset)
+    return json(selected([shown(run) for run in found], select))
+
+
+@threaded.get("/{run_id}")
+async def get(thread_id: str, run_id: str, here: Here) -> Response:
+    return json(shown(await here.database.read(runs.get, *_ids(thread_id, run_id))))
+
+
+@threaded.delete("/{run_id}", status_code=204)
+async def delete(thread_id: str, run_id: str, here: Here) -> Response:
+    await here.delete_run(*_ids(thread_id, run_id))
+    return Response(status_code=204)
+
+
+@threaded.get("/{run_id}/join")
+async def join(thread_id: str, run_id: str, here: Here) -> Response:
+    thread_id, run_id = _ids(thread_id, run_id)
+    location = f"/threads/{thread_id}/runs/{run_id}"
+    headers = {"location": f"{location}/join", "content-location": location}
+    try:
+        run = await here.database.read(runs.get, thread_id, run_id)
+    except NotFound:
+        return Response(wait.NOT_FOUND, headers=headers, media_type="application/json")
+    return _joined(here, run, headers)
+
+
+@threaded.get("/{run_id}/stream")
+async def join_stream(
+    thread_id: str,
+    run_id: str,
+    here: Here,
+    stream_mode: Modes = None,
+    cancel_on_disconnect: bool = False,
+    last_event_id: Annotated[str | None, Header(alias="Last-Event-ID")] = None,
+) -> Response:
+    thread_id, run_id = _ids(thread_id, run_id)
+    location = f"/threads/{thread_id}/runs/{run_id}"
+    try:
+        run = await here.database.read(runs.get, thread_id, run_id)
+    except NotFound as error:
+        return Response(sse.frame("error", _not_found(error)), headers=dict(sse.HEADERS))
+    left = "cancel" if cancel_on_disconnect else None
+    return _stream(here, run, location, left, modes=_modes(stream_mode), last_event_id=last_event_id)
+
+
+@threaded.post("/{run_id}/cancel")
+async def cancel(thread_id: str, run_id: str, here: Here, http: HTTPRequest, action: str = "interrupt") -> Response:
+    thread_id, run_id = _ids(thread_id, run_id)
+    await here.database.read(runs.get, thread_id, run_id)
+    if not await here.cancel(thread_id, [run_id], _action(action), f"{action} requested for run {run_id}"):
+        raise NotFound(GONE)
+    if http.query_params.get("wait") not in ("1", "true", "True"):
+        return Response(status_code=202)
+    await here.ended(run_id)
+    location = f"/threads/{thread_id}/runs/{run_id}"
+    return json({}, headers={"location": f"{location}/join", "content-location": location})
+
+
+# Stateless runs
+
+
+@stateless.post("")
+async def create_stateless(body: StatelessRun, here: Here, http: HTTPRequest, key: Key = None) -> Response:
+    run = await here.submit(body.alone(key), None, _request_id(http))
+    return json(shown(run), headers={"content-location": f"/runs/{run.run_id}"})
+
+
+@stateless.post("/wait")
+async def wait_stateless(body: StatelessRun, here: Here, http: HTTPRequest, key: Key = None) -> Response:
+    return await _wait(here, body.alone(key), None, http, body.on_disconnect)
+
+
+@stateless.post("/stream")
+async def stream_stateless(body: StatelessRun, here: Here, http: HTTPRequest, key: Key = None) -> Response:
+    run = await here.submit(body.alone(key), None, _request_id(http))
+    return _stream(here, run, f"/runs/{run.run_id}", body.on_disconnect)
+
+
+@stateless.post("/batch")
+async def create_batch(body: list[StatelessRun], here: Here, http: HTTPRequest) -> Response:
+    if not body:
+        raise Invalid("A batch needs at least one run.")
+    created = await here.submit_all([one.alone() for one in body], _request_id(http))
+    return json([shown(run) for run in created])
+
+
+@stateless.post("/cancel", status_code=204)
+async def cancel_many(body: Cancel, here: Here, action: str = "interrupt") -> Response:
+    if body.status is None and not (body.thread_id and body.run_ids):
+        raise Invalid("Name the runs by 'status', or by 'thread_id' and 'run_ids'.")
+    chosen = await here.database.read(
+        runs.active_where,
+        thread_id=parse_id(body.thread_id, "thread") if body.thread_id else None,
+        run_ids=[parse_id(one, "run") for one in body.run_ids] if body.run_ids else None,
+        status=None if body.status in ("all", None) else body.status,
+    )
+    if not chosen:
+        raise NotFound(GONE)
+    for thread_id, run_ids in chosen.items():
+        await here.cancel(thread_id, run_ids, _action(action), f"{action} requested via POST /runs/cancel")
+    return Response(status_code=204)
+
+
+@stateless.get("/{run_id}/stream")
+async def join_stateless(
+    run_id: str,
+    here: Here,
+    stream_mode: Modes = None,
+    last_event_id: Annotated[str | None, Header(alias="Last-Event-ID")] = None,
+) -> Response:
+    """Where `location` of POST /runs/stream leads a reader that comes back."""
+    found = await here.database.read(runs.find, parse_id(run_id, "run"))
+    if found is None:
+        return Response(sse.frame("error", _not_found(NotFound("Run not found"))), headers=dict(sse.HEADERS))
+    return _stream(here, found, f"/runs/{run_id}", None, modes=_modes(stream_mode), last_event_id=last_event_id)
+
+
+def shown(run: Run) -> dict[str, Any]:
+    return {
+        "run_id": run.run_id,
+        "thread_id": run.thread_id,
+        "assistant_id": run.assistant_id,
+        "metadata": run.metadata,
+        "status": run.status,
+        "kwargs": run.kwargs,
+        "multitask_strategy": run.multitask_strategy,
+        "created_at": run.created_at,
+        "updated_at": run.updated_at,
+        "langsmith_session_name": None,
+    }
+
+
+async def _wait(
+    here: Runtime, request: Request, thread_id: str | None, http: HTTPRequest, on_disconnect: str | None
+) -> Response:
+    run_id = new_id()
+    run = await here.submit(request, thread_id, _request_id(http), run_id)
+    location = f"/threads/{run.thread_id}/runs/{run.run_id}"
+    headers = {"location": f"{location}/join", "content-location": location}
+    return _joined(here, run, headers, on_disconnect)
+
+
+def _joined(here: Runtime, run: Run, headers: dict[str, str], on_disconnect: str | None = None) -> Response:
+    async def chunks() -> AsyncIterator[bytes]:
+        with here.signals.subscribe(f"run:{run.run_id}") as waiter:
+            async for chunk in wait.output(
+                waiter, here.worker.outputs, here.database, run, here.output, here.settings.heartbeat_s
+            ):
+                yield chunk
+
+    headers = {**headers, "content-type": "application/json", "cache-control": "no-store, no-transform"}
+    return Stream(chunks(), headers, _leaving(here, run, on_disconnect))
+
+
+def _stream(
+    here: Runtime,
+    run: Run,
+    location: str,
+    on_disconnect: str | None,
+    *,
+    modes: frozenset[str] | None = None,
+    last_event_id: str | None = None,
+) -> Response:
+    headers = {**sse.HEADERS, "location": f"{location}/stream", "content-location": location}
+    frames = here.reader.follow(run, modes=modes, last_event_id=last_event_id)
+    return Stream(frames, headers, _leaving(here, run, on_disconnect))
+
+
+def _leaving(here: Runtime, run: Run, on_disconnect: str | None) -> Any:
+    if on_disconnect != "cancel":
+        return None
+
+    async def left() -> None:
+        reason = "client disconnected from the run stream (on_disconnect=cancel)"
+        await here.cancel(run.thread_id, [run.run_id], "interrupt", reason)
+
+    return left
+
+
+def _ids(thread_id: str, run_id: str) -> tuple[str, str]:
+    return parse_id(thread_id, "thread"), parse_id(run_id, "run")
+
+
+def _modes(given: list[str] | None) -> frozenset[str] | None:
+    """A filter may be repeated, or one value with commas."""
+    named = {mode for value in given or [] for mode in value.split(",") if mode}
+    return frozenset(named) or None
+
+
+def _action(action: str) -> Action:
+    if action not in ("interrupt", "rollback"):
+        raise Invalid(f"action: '{action}' is not one of interrupt, rollback")
+    return "rollback" if action == "rollback" else "interrupt"
+
+
+def _request_id(http: HTTPRequest) -> str:
+    return str(http.scope.get("state", {}).get("request_id", ""))
+
+
+def _not_found(error: NotFound) -> bytes:
+    return dumps({"error": "HTTPException", "message": f"404: {error}"})

@@ -1,0 +1,84 @@
+"""/threads/{id}/state and /history"""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Response
+from pydantic import Field
+
+from threadmill.api.wire import Body, Route, json, runtime
+from threadmill.ids import parse_id
+from threadmill.runtime import Runtime
+from threadmill.state import Checkpoint
+
+router = APIRouter(prefix="/threads/{thread_id}", tags=["Threads"], route_class=Route)
+Here = Annotated[Runtime, Depends(runtime)]
+
+
+class AtCheckpoint(Body):
+    checkpoint: dict[str, Any]
+    subgraphs: bool = False
+
+
+class Update(Body):
+    values: dict[str, Any] | list[Any] | None = None
+    as_node: str | None = None
+    checkpoint: dict[str, Any] | None = None
+    checkpoint_id: str | None = None
+
+
+class History(Body):
+    limit: int = Field(1, ge=1, le=1000)
+    before: dict[str, Any] | None = None
+    metadata: dict[str, Any] | None = None
+    checkpoint: dict[str, Any] | None = None
+
+
+@router.get("/state")
+async def get_state(thread_id: str, here: Here, subgraphs: bool = False) -> Response:
+    return await _get(here, thread_id, Checkpoint(), subgraphs)
+
+
+@router.post("/state/checkpoint")
+async def get_state_at(thread_id: str, body: AtCheckpoint, here: Here) -> Response:
+    return await _get(here, thread_id, place(body.checkpoint) or Checkpoint(), body.subgraphs)
+
+
+@router.get("/state/{checkpoint_id}")
+async def get_state_by_id(thread_id: str, checkpoint_id: str, here: Here, subgraphs: bool = False) -> Response:
+    return await _get(here, thread_id, Checkpoint(checkpoint_id), subgraphs)
+
+
+@router.post("/state")
+async def update_state(thread_id: str, body: Update, here: Here) -> Response:
+    at = place(body.checkpoint) or Checkpoint(body.checkpoint_id)
+    thread_id = parse_id(thread_id, "thread")
+    return json(await here.on_state_loop(here.states.update(thread_id, at, body.values, body.as_node)))
+
+
+@router.get("/history")
+async def get_history(
+    thread_id: str, here: Here, limit: Annotated[int, Query(ge=0, le=1000)] = 10, before: str | None = None
+) -> Response:
+    return await _history(here, thread_id, Checkpoint(), limit=limit, before=Checkpoint(before) if before else None)
+
+
+@router.post("/history")
+async def post_history(thread_id: str, body: History, here: Here) -> Response:
+    at = place(body.checkpoint) or Checkpoint()
+    return await _history(here, thread_id, at, limit=body.limit, before=place(body.before), metadata=body.metadata)
+
+
+def place(checkpoint: dict[str, Any] | None) -> Checkpoint | None:
+    """A checkpoint in either of the forms clients send: flat, or as a config with `configurable`."""
+    if not checkpoint:
+        return None
+    flat = checkpoint.get("configurable") or checkpoint
+    return Checkpoint(flat.get("checkpoint_id"), flat.get("checkpoint_ns") or "")
+
+
+async def _get(here: Runtime, thread_id: str, at: Checkpoint, subgraphs: bool) -> Response:
+    return json(await here.on_state_loop(here.states.get(parse_id(thread_id, "thread"), at, subgraphs=subgraphs)))
+
+
+async def _history(here: Runtime, thread_id: str, at: Checkpoint, **options: Any) -> Response:
+    return json(await here.on_state_loop(here.states.history(parse_id(thread_id, "thread"), at, **options)))

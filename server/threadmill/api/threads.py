@@ -1,0 +1,186 @@
+"""/threads: create, read, change, list."""
+
+import re
+from typing import Annotated, Any, Literal
+
+import orjson
+from fastapi import APIRouter, Depends, Response
+from pydantic import Field
+
+from threadmill import threads
+from threadmill.api.wire import Body, Route, json, page, runtime, selected
+from threadmill.errors import BadRequest, Invalid, ThreadmillError
+from threadmill.ids import new_id, parse_id
+from threadmill.runtime import Runtime
+from threadmill.threads import Filter, Thread
+
+router = APIRouter(prefix="/threads", tags=["Threads"], route_class=Route)
+Here = Annotated[Runtime, Depends(runtime)]
+
+FIELDS = Literal[
+    "thread_id", "created_at", "updated_at", "state_updated_at", "metadata", "config", "context", "status", "values",
+    "interrupts", "error", "title", "preview", "message_count", "last_activity_at",
+]  # fmt: skip
+STATUSES = Literal["idle", "busy", "interrupted", "error"]
+EXTRACT_ROOTS = ("config", "interrupts", "metadata", "values")
+
+
+class Superstep(Body):
+    updates: list[dict[str, Any]]
+
+
+class Create(Body):
+    thread_id: str | None = None
+    metadata: dict[str, Any] | None = None
+    if_exists: Literal["raise", "do_nothing"] | None = None
+    supersteps: list[Superstep] | None = None
+    title: str | None = Field(None, max_length=1000)
+
+
+class Patch(Body):
+    metadata: dict[str, Any] | None = None
+    title: str | None = Field(None, max_length=1000)
+
+
+class Count(Body):
+    metadata: dict[str, Any] | None = None
+    values: dict[str, Any] | None = None
+    status: STATUSES | None = None
+    ids: list[str] | None = None
+
+    def filter(self) -> Filter:
+        ids = [_known_id(one) for one in self.ids] if self.ids else None
+        return Filter(metadata=self.metadata, values=self.values, status=self.status, ids=ids)
+
+
+class Search(Count):
+    limit: int = Field(10, ge=1, le=1000)
+    offset: int = Field(0, ge=0)
+    sort_by: (
+        Literal["thread_id", "status", "created_at", "updated_at", "state_updated_at", "last_activity_at", "title"]
+        | None
+    ) = None
+    sort_order: Literal["asc", "desc"] | None = None
+    select: list[FIELDS] | None = None
+    extract: dict[str, str] | None = Field(None, max_length=10)
+
+
+@router.post("")
+async def create(body: Create, here: Here) -> Response:
+    thread_id = parse_id(body.thread_id, "thread") if body.thread_id is not None else new_id()
+    created = await here.database.write(
+        threads.create, thread_id, metadata=body.metadata, if_exists=body.if_exists or "raise"
+    )
+    if created and body.title:
+        await here.database.write(threads.patch, thread_id, metadata=None, title=body.title)
+    if created and body.supersteps:
+        try:
+            steps = [{"updates": step.updates} for step in body.supersteps]
+            await here.on_state_loop(here.states.supersteps(thread_id, steps))
+        except ThreadmillError as error:
+            detail = f"Thread {thread_id} was created, but there were problems updating the state: {error.message}"
+            return json({"detail": detail}, status=201)
+    return await get(thread_id, here)
+
+
+@router.post("/search")
+async def search(body: Search, here: Here) -> Response:
+    paths = {alias: _path(path) for alias, path in (body.extract or {}).items()}
+    in_values = any(parts[0] == "values" for parts in paths.values())
+    found, total = await here.database.read(
+        threads.search,
+        body.filter(),
+        sort_by=body.sort_by or "updated_at",
+        sort_order=body.sort_order or "desc",
+        limit=body.limit,
+        offset=body.offset,
+        values=in_values or not body.select or "values" in body.select,
+    )
+    rows = []
+    for thread in found:
+        row = shown(thread)
+        kept = selected([row], body.select)[0]
+        if paths:
+            whole = row | {"values": orjson.loads(thread.values) if in_values and thread.values else None}
+            kept["extracted"] = {alias: _extract(whole, parts) for alias, parts in paths.items()}
+        rows.append(kept)
+    return page(rows, total, body.limit, body.offset)
+
+
+@router.post("/count")
+async def count(body: Count, here: Here) -> Response:
+    return json(await here.database.read(threads.count, body.filter()))
+
+
+@router.get("/{thread_id}")
+async def get(thread_id: str, here: Here) -> Response:
+    return json(shown(await here.database.read(threads.get, parse_id(thread_id, "thread"), values=True)))
+
+
+@router.patch("/{thread_id}")
+async def patch(thread_id: str, body: Patch, here: Here) -> Response:
+    thread_id = parse_id(thread_id, "thread")
+    await here.database.write(threads.patch, thread_id, metadata=body.metadata, title=body.title)
+    return await get(thread_id, here)
+
+
+@router.delete("/{thread_id}", status_code=204)
+async def delete(thread_id: str, here: Here) -> Response:
+    await here.delete_thread(parse_id(thread_id, "thread"))
+    return Response(status_code=204)
+
+
+@router.post("/{thread_id}/copy")
+async def copy(thread_id: str, here: Here) -> Response:
+    target = new_id()
+    await here.database.write(threads.copy, parse_id(thread_id, "thread"), target)
+    row = shown(await here.database.read(threads.get, target))
+    return json({key: value for key, value in row.items() if key not in ("values", "error", "interrupts")})
+
+
+def shown(thread: Thread) -> dict[str, Any]:
+    """`error` and `interrupts` appear once there is a state."""
+    row: dict[str, Any] = {
+        "thread_id": thread.thread_id,
+        "created_at": thread.created_at,
+        "updated_at": thread.updated_at,
+        "state_updated_at": thread.state_updated_at,
+        "metadata": thread.metadata,
+        "status": thread.status,
+        "config": thread.config,
+        "values": orjson.Fragment(thread.values) if thread.values is not None else None,
+    }
+    if thread.interrupts is not None:
+        row |= {"error": thread.error, "interrupts": thread.interrupts}
+    return row | {
+        "title": thread.title,
+        "preview": thread.preview,
+        "message_count": thread.message_count,
+        "last_activity_at": thread.last_activity_at,
+    }
+
+
+def _known_id(value: str) -> str:
+    try:
+        return parse_id(value, "thread")
+    except Invalid:
+        raise BadRequest(f"Invalid thread ID {value}") from None
+
+
+def _path(path: str) -> list[str | int]:
+    """`values.log[-1]` as ["values", "log", -1]."""
+    parts: list[str | int] = []
+    for name, index in re.findall(r"([^.\[\]]+)|\[(-?\d+)\]", path):
+        parts.append(int(index) if index else name)
+    if not parts or parts[0] not in EXTRACT_ROOTS:
+        raise Invalid(f"Extract path '{path}' must start with one of: {', '.join(EXTRACT_ROOTS)}")
+    return parts
+
+
+def _extract(value: Any, parts: list[str | int]) -> Any:
+    for part in parts:
+        try:
+            value = value[part]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return value

@@ -1,0 +1,167 @@
+"""What all routes share: bodies in, JSON and event streams out, errors as `{"detail": "..."}`."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any, cast
+
+import orjson
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, ConfigDict
+from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
+
+from threadmill.errors import Invalid, ThreadmillError
+from threadmill.jsonable import dumps
+from threadmill.runtime import Runtime
+
+logger = structlog.get_logger("threadmill.api")
+
+INVALID_JSON = "Invalid JSON in request body"
+
+
+class Body(BaseModel):
+    """A request body. Fields that are not named are ignored, as clients are ahead of servers at times."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class _JsonRequest(Request):
+    async def json(self) -> Any:
+        if not hasattr(self, "_json"):
+            self._json = orjson.loads(await self.body())
+        return self._json
+
+
+class Route(APIRoute):
+    """Reads every body as JSON, whatever its content type says."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handler = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            if self.body_field is not None:
+                headers = [pair for pair in request.scope["headers"] if pair[0] != b"content-type"]
+                request.scope["headers"] = [*headers, (b"content-type", b"application/json")]
+                request = _JsonRequest(request.scope, request.receive)
+            return await handler(request)
+
+        return handle
+
+
+def runtime(request: Request) -> Runtime:
+    return cast("Runtime", request.app.state.runtime)
+
+
+def json(value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(dumps(value), status, dict(headers or {}), "application/json")
+
+
+def page(rows: Sequence[Any], total: int, limit: int, offset: int) -> Response:
+    headers = {"x-pagination-total": str(total)}
+    if offset + limit < total:
+        headers["x-pagination-next"] = str(offset + limit)
+    return json(rows, headers=headers)
+
+
+def selected(rows: Sequence[dict[str, Any]], select: Sequence[str] | None) -> list[dict[str, Any]]:
+    if not select:
+        return list(rows)
+    return [{key: row[key] for key in select if key in row} for row in rows]
+
+
+def one_of(name: str, value: Any, allowed: Sequence[str]) -> None:
+    """For values whose set is known only here; raises Invalid."""
+    if value is not None and value not in allowed:
+        raise Invalid(f"{name}: '{value}' is not one of {', '.join(allowed)}")
+
+
+class Stream(Response):
+    """Bytes as they come, written to the connection without a layer between.
+
+    Nothing is collected: a client that reads slowly is waited for here, and nowhere else. `left` is called when the
+    client goes before the end.
+    """
+
+    def __init__(
+        self,
+        chunks: AsyncIterator[bytes],
+        headers: Mapping[str, str],
+        left: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        self.status_code = 200
+        self.background = None
+        self.raw_headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+        self._chunks = chunks
+        self._left = left
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        body = asyncio.create_task(self._send(send))
+        gone = asyncio.create_task(_disconnected(receive))
+        try:
+            await asyncio.wait({body, gone}, return_when=asyncio.FIRST_COMPLETED)
+            complete = body.done()
+        finally:
+            body.cancel()
+            gone.cancel()
+            await asyncio.gather(body, gone, return_exceptions=True)
+        if not complete and self._left is not None:
+            await self._left()
+
+    async def _send(self, send: Send) -> None:
+        try:
+            async for chunk in self._chunks:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        except OSError:
+            pass  # the client went away between two looks
+        except Exception:
+            logger.exception("a stream failed")
+            raise
+        finally:
+            close = getattr(self._chunks, "aclose", None)
+            if close is not None:
+                await close()
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def install_errors(app: FastAPI) -> None:
+    async def known(_: Request, error: Exception) -> Response:
+        assert isinstance(error, ThreadmillError)
+        return json({"detail": error.message}, status=error.status)
+
+    async def http(_: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        return json({"detail": str(error.detail)}, status=error.status_code, headers=error.headers)
+
+    async def invalid(_: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        return json({"detail": explain(error)}, status=422)
+
+    async def unknown(request: Request, error: Exception) -> Response:
+        logger.error("request failed", path=request.url.path, exc_info=error)
+        return Response("Internal Server Error", 500, media_type="text/plain")
+
+    app.add_exception_handler(ThreadmillError, known)
+    app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(Exception, unknown)
+
+
+def explain(error: RequestValidationError) -> str:
+    """One sentence about the first fault."""
+    first = error.errors()[0]
+    place = [str(part) for part in first["loc"]]
+    if first["type"] == "json_invalid" or (place == ["body"] and first["type"] == "missing"):
+        return INVALID_JSON
+    name = ".".join(place[1:]) or place[0]
+    if first["type"] == "missing":
+        return f"'{name}' is a required property"
+    return f"{name}: {first['msg']}"

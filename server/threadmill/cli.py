@@ -1,0 +1,152 @@
+"""The `threadmill` command."""
+
+import shutil
+import socket
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from threadmill.config import Project, Settings, apply_environment, load_project, load_settings
+from threadmill.errors import ConfigError, ThreadmillError
+
+cli = typer.Typer(no_args_is_help=True, add_completion=False, help="Serve LangGraph graphs as durable threads.")
+
+ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="langgraph.json, or the folder it is in.")]
+HostOption = Annotated[str | None, typer.Option(help="Address to listen on. Default 127.0.0.1.")]
+PortOption = Annotated[int | None, typer.Option(help="Port to listen on, 0 for any free one. Default 2024.")]
+DataOption = Annotated[Path | None, typer.Option(help="Where threads are kept. Default .threadmill beside the config.")]
+InsecureOption = Annotated[
+    bool, typer.Option("--insecure", help="Allow an address that is not loopback, without auth.")
+]
+
+
+@cli.command()
+def serve(
+    config: ConfigOption = Path("langgraph.json"),
+    host: HostOption = None,
+    port: PortOption = None,
+    data_dir: DataOption = None,
+    insecure: InsecureOption = False,
+) -> None:
+    """Serve the graphs of a langgraph.json."""
+    project, settings = _load(config, host, port, data_dir, insecure)
+    run_server(project, settings, _listen(settings), keep_going=False)
+
+
+@cli.command()
+def dev(
+    config: ConfigOption = Path("langgraph.json"),
+    host: HostOption = None,
+    port: PortOption = None,
+    data_dir: DataOption = None,
+    insecure: InsecureOption = False,
+) -> None:
+    """Serve, and start again whenever the project's code changes. Threads stay; running runs go on afterwards."""
+    from threadmill import reload
+
+    project, settings = _load(config, host, port, data_dir, insecure)
+    with _listen(settings) as listening:
+        # The address as it was bound: a child must not choose another free port.
+        options = ["--config", str(project.path), "--host", settings.host, "--port", str(listening.getsockname()[1])]
+        options += ["--data-dir", str(settings.data_dir), *(["--insecure"] if settings.insecure else [])]
+        reload.supervise(project, settings, listening, options)
+
+
+@cli.command(hidden=True)
+def child(
+    fd: Annotated[int, typer.Option()],
+    config: ConfigOption = Path("langgraph.json"),
+    host: HostOption = None,
+    port: PortOption = None,
+    data_dir: DataOption = None,
+    insecure: InsecureOption = False,
+) -> None:
+    """What `dev` runs: a server on a socket that is already open, which serves what can be loaded."""
+    project, settings = _load(config, host, port, data_dir, insecure)
+    run_server(project, settings, socket.socket(fileno=fd), keep_going=True)
+
+
+@cli.command()
+def init(folder: Annotated[Path, typer.Argument(help="A new or empty folder.")]) -> None:
+    """Make a project: the default agent, to be changed into your own."""
+    if folder.exists() and any(folder.iterdir()):
+        _fail(ConfigError(f"{folder} is not empty: name a new folder."))
+    template = _template()
+    shutil.copytree(template / "graph", folder / "graph", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(template / "langgraph.json", folder / "langgraph.json")
+    typer.echo(f"Made {folder}. Next: threadmill dev --config {folder}")
+
+
+def _template() -> Path:
+    """In a wheel the default agent lies in the package; in a checkout it is the folder `graph`."""
+    packaged = Path(__file__).parent / "template"
+    return packaged if packaged.is_dir() else Path(__file__).parents[2]
+
+
+def run_server(project: Project, settings: Settings, listening: socket.socket, *, keep_going: bool) -> None:
+    """Until SIGINT or SIGTERM; then drain. `keep_going` serves what loads when a graph does not."""
+    from threadmill import logs, server  # slow imports, after the arguments are known to be right
+
+    logs.configure(settings.log_level, settings.log_format)
+    for warning in project.warnings:
+        typer.secho(f"warning: {warning}", fg="yellow", err=True)
+    try:
+        server.run(project, settings, listening, keep_going=keep_going)
+    except ThreadmillError as error:
+        _fail(error)
+
+
+def _load(
+    config: Path, host: str | None, port: int | None, data_dir: Path | None, insecure: bool
+) -> tuple[Project, Settings]:
+    try:
+        project = load_project(config)
+        apply_environment(project)
+        settings = load_settings(
+            project,
+            host=host,
+            port=port,
+            data_dir=data_dir.absolute() if data_dir else None,
+            insecure=insecure or None,
+        )
+        if not settings.insecure and not _loopback(settings.host):
+            raise ConfigError(
+                f"{settings.host} can be reached from other machines and no auth is configured: anybody there could "
+                "read and run everything. Listen on 127.0.0.1, or say --insecure if something else guards it."
+            )
+    except ThreadmillError as error:
+        _fail(error)
+    return project, settings
+
+
+def _loopback(host: str) -> bool:
+    import ipaddress
+
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.socket(family)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((settings.host, settings.port))
+    except OSError as error:
+        _fail(ConfigError(f"{settings.host}:{settings.port} cannot be used: {error.strerror}. Try another --port."))
+    listening.listen(2048)
+    listening.set_inheritable(True)
+    return listening
+
+
+def _fail(error: Exception) -> Any:
+    typer.secho(str(error), fg="red", err=True)
+    sys.exit(1)
+
+
+def main() -> None:
+    cli(prog_name="threadmill")

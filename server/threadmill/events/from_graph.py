@@ -1,0 +1,115 @@
+"""From what LangGraph emits while it runs to events of the log.
+
+LangGraph lends a parent graph's stream to its subgraphs: every chunk goes to it at the moment it is made. We take that
+place (`Tap.config`), so each token reaches the log from the model's own callback, in order with everything else,
+instead of waiting for its turn in the loop of `astream`. docs/decisions/0003 has the figures.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from langgraph._internal._constants import CONFIG_KEY_RUNTIME, CONFIG_KEY_STREAM, INTERRUPT, NS_SEP
+from langgraph.config import get_config
+from langgraph.pregel._messages import StreamMessagesHandler, graph_namespace
+from langgraph.pregel.protocol import StreamProtocol
+from langgraph.runtime import Runtime
+from langgraph.store.base import BaseStore
+from langgraph.types import Interrupt
+
+from threadmill.jsonable import dumps
+
+Namespace = tuple[str, ...]
+MODES = ("values", "updates", "messages", "messages-tuple", "custom", "tasks", "checkpoints", "debug", "events")
+MESSAGE_MODES = ("messages", "messages-tuple")
+
+
+class Tap:
+    """Listens to one attempt of a run: records what was asked for, and remembers how the run ended.
+
+    `record(method, namespace, data)` stores an event. `values` is the newest state of the root graph, `interrupts`
+    what it waits for; `paused` is also true at a breakpoint, which has no interrupt.
+    """
+
+    def __init__(
+        self, record: Callable[[str, Namespace, bytes], None], stream_mode: list[str], *, subgraphs: bool
+    ) -> None:
+        self._record = record
+        self._modes = {"messages" if mode in MESSAGE_MODES else mode for mode in stream_mode}
+        self._subgraphs = subgraphs
+        self._closed = False
+        self._metadata: tuple[Any, bytes] = (None, b"")
+        self.values: Any = None
+        self.encoded: bytes | None = None  # `values` as JSON, when it had to be made anyway
+        self.interrupts: list[Interrupt] = []
+        self.paused = False
+
+    def config(self, store: BaseStore | None) -> dict[str, Any]:
+        """Entries of `configurable` that connect this tap."""
+        modes: set[Any] = self._modes - {"messages", "custom", "events"} | {"values", "updates"}
+        return {
+            CONFIG_KEY_STREAM: StreamProtocol(self, modes),
+            CONFIG_KEY_RUNTIME: Runtime(store=store, stream_writer=self._write_custom),
+        }
+
+    def callbacks(self) -> list[Any]:
+        if "messages" not in self._modes:
+            return []
+        return [StreamMessagesHandler(self, True) if self._subgraphs else _RootMessages(self)]
+
+    def close(self) -> None:
+        """What a task that outlived its run still says is not part of it."""
+        self._closed = True
+
+    def __call__(self, chunk: tuple[Namespace, str, Any]) -> None:
+        namespace, mode, payload = chunk
+        if self._closed:
+            return
+        data: bytes | None = None
+        if not namespace:
+            if mode == "values":
+                data = self._remember(payload)
+            elif mode == "updates" and isinstance(payload, dict) and INTERRUPT in payload:
+                self.paused = True
+                self.interrupts.extend(payload[INTERRUPT])
+        if mode in self._modes and (self._subgraphs or not namespace):
+            self._record(mode, namespace, data or self._encode(mode, payload))
+
+    def event(self, event: Any) -> None:
+        """An item of `astream_events`."""
+        if not self._closed:
+            self._record("events", (), dumps(event))
+
+    def _remember(self, payload: Any) -> bytes | None:
+        data = dumps(payload) if "values" in self._modes else None
+        if isinstance(payload, dict) and INTERRUPT in payload:
+            self.values, self.encoded = {key: value for key, value in payload.items() if key != INTERRUPT}, None
+        else:
+            self.values, self.encoded = payload, data
+        return data
+
+    def _encode(self, mode: str, payload: Any) -> bytes:
+        if mode != "messages":
+            return dumps(payload)
+        message, metadata = payload
+        if self._metadata[0] is not metadata:  # one dict for all tokens of a model call
+            self._metadata = (metadata, dumps(metadata))
+        return b"[%s,%s]" % (dumps(message), self._metadata[1])
+
+    def _write_custom(self, payload: Any) -> None:
+        namespace = get_config()["configurable"].get("checkpoint_ns", "").split(NS_SEP)[:-1]
+        self((tuple(namespace), "custom", payload))
+
+
+class _RootMessages(StreamMessagesHandler):
+    """Messages of the root graph only: tokens inside a subgraph are not announced, what it returns is."""
+
+    def __init__(self, stream: Tap) -> None:
+        super().__init__(stream, True)
+
+    def on_chat_model_start(self, *args: Any, metadata: dict[str, Any] | None = None, **kwargs: Any) -> Any:
+        if metadata and not graph_namespace(metadata):
+            super().on_chat_model_start(*args, metadata=metadata, **kwargs)
+
+    def on_chain_start(self, *args: Any, metadata: dict[str, Any] | None = None, **kwargs: Any) -> Any:
+        if metadata and "langgraph_checkpoint_ns" in metadata and not graph_namespace(metadata):
+            super().on_chain_start(*args, metadata=metadata, **kwargs)

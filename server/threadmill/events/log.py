@@ -1,0 +1,266 @@
+"""One durable, append-only event log per thread.
+
+Writers append from the graphs' threads; readers tail from the HTTP loop; they meet only here. A new event gets the
+thread's next number and is visible at once, from a ring in memory; within one flush window it is on disk, in one row
+with its neighbours. Numbers are reserved in blocks before they are used, so that after a crash they go on above any
+that a reader may have seen. What ends a run becomes visible only after its commit (`close_run`).
+"""
+
+import threading
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from threadmill.events.event import Event, pack, unpack
+from threadmill.signals import Signals
+from threadmill_checkpoints.database import Database, Tx
+
+BLOCK = 4096  # numbers reserved at a time
+PAGE_ROWS = 16  # stored rows read at a time; a row is what one thread produced in one flush window
+
+
+@dataclass(slots=True)
+class _Tail:
+    """The newest part of one thread's log, in memory. `lock` guards all of it; nothing waits while holding it."""
+
+    next_seq: int = 0
+    limit: int = 0  # highest number reserved on disk
+    durable: int = 0  # highest number whose event is on disk
+    floor: int | None = None  # up to here events must be read from disk; None: all of them
+    ring: deque[Event] = field(default_factory=deque)
+    ring_bytes: int = 0
+    pending: list[Event] = field(default_factory=list)  # not on disk yet
+    hidden: list[Event] = field(default_factory=list)  # above `limit`, so not to be seen before the next commit
+    writing: bool = False
+    readers: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def show(self, events: Sequence[Event]) -> None:
+        self.ring.extend(events)
+        self.ring_bytes += sum(len(event.data) for event in events)
+
+    def trim(self, allowed: int) -> None:
+        """Forget the oldest events that are on disk."""
+        while self.ring_bytes > allowed and self.ring[0].seq <= self.durable:
+            gone = self.ring.popleft()
+            self.ring_bytes -= len(gone.data)
+            self.floor = gone.seq
+
+    def after(self, seq: int) -> list[Event] | None:
+        """What is in memory after `seq`; None when the disk has to be read first."""
+        if self.floor is None or seq < self.floor:
+            return None
+        found: list[Event] = []
+        for event in reversed(self.ring):
+            if event.seq <= seq:
+                break
+            found.append(event)
+        found.reverse()
+        return found
+
+
+class EventLog:
+    """`flush_s`: longest time an event stays off the disk; `ring_bytes`: memory per thread for recent events."""
+
+    def __init__(
+        self, database: Database, signals: Signals, *, flush_s: float = 0.02, ring_bytes: int = 4 << 20
+    ) -> None:
+        self._database = database
+        self._signals = signals
+        self._flush_s = flush_s
+        self._ring_bytes = ring_bytes
+        self._tails: dict[str, _Tail] = {}
+        self._dirty: set[str] = set()
+        self._lock = threading.Lock()  # guards which tails there are; taken before a tail's own
+        self._closing = False
+
+    # Writing
+
+    def open_run(self, tx: Tx, thread_id: str) -> int:
+        """In the transaction that starts a run: reserve numbers for it. Returns the first one."""
+        row = tx.one(
+            "UPDATE threads SET seq = seq + :block WHERE thread_id = :thread_id RETURNING seq",
+            block=BLOCK,
+            thread_id=thread_id,
+        )
+        if row is None:
+            raise LookupError(f"thread {thread_id} is gone")
+        limit: int = row["seq"]
+        first = limit - BLOCK + 1
+
+        def ready() -> None:
+            with self._lock:
+                tail = self._tails.setdefault(thread_id, _Tail())
+                tail.writing = True
+            with tail.lock:
+                tail.next_seq, tail.limit = first, limit
+                if tail.floor is None:
+                    tail.floor = tail.durable = first - 1
+
+        tx.on_commit(ready)
+        return first
+
+    def append(self, thread_id: str, run_id: str, method: str, namespace: tuple[str, ...], data: bytes) -> None:
+        """From any thread, between `open_run` and `close_run`. Order of calls is order in the log."""
+        tail = self._tails[thread_id]
+        with tail.lock:
+            event = Event(tail.next_seq, run_id, method, namespace, data)
+            tail.next_seq += 1
+            tail.pending.append(event)
+            if event.seq <= tail.limit:
+                tail.show([event])
+            else:
+                tail.hidden.append(event)
+            first = len(tail.pending) == 1
+        if first:
+            self._dirty.add(thread_id)
+            self._database.soon(self._flush, self._flush_s)
+        self._signals.notify(f"thread:{thread_id}")
+
+    def close_run(self, tx: Tx, thread_id: str, run_id: str, last: Sequence[tuple[str, bytes]]) -> int:
+        """In the transaction that ends or puts back a run: everything pending, then the `last` (method, data),
+        which nobody sees before the commit. Returns the log's highest number; unused ones are given back.
+        """
+        tail = self._tails[thread_id]
+        with tail.lock:
+            final = [Event(tail.next_seq + i, run_id, method, (), data) for i, (method, data) in enumerate(last)]
+            tail.next_seq += len(final)
+            highest = tail.next_seq - 1
+        tx.run("UPDATE threads SET seq = :seq WHERE thread_id = :thread_id", seq=highest, thread_id=thread_id)
+
+        def closed() -> None:
+            with self._lock, tail.lock:
+                tail.writing = False
+                self._forget_if_idle(thread_id, tail)
+
+        self._write(tx, thread_id, tail, final, highest)
+        tx.on_commit(closed)
+        return highest
+
+    def _flush(self, tx: Tx) -> None:
+        """With some commit of the database: write what any thread has pending."""
+        while self._dirty:
+            thread_id = self._dirty.pop()
+            tail = self._tails.get(thread_id)
+            if tail is None or not tail.pending:
+                continue
+            limit = tail.limit
+            if limit - tail.next_seq < BLOCK // 2:
+                row = tx.one(
+                    "UPDATE threads SET seq = seq + :block WHERE thread_id = :thread_id RETURNING seq",
+                    block=max(BLOCK, tail.next_seq - limit + BLOCK),
+                    thread_id=thread_id,
+                )
+                limit = row["seq"] if row else limit
+            self._write(tx, thread_id, tail, [], limit)
+
+    def _write(self, tx: Tx, thread_id: str, tail: _Tail, final: list[Event], limit: int) -> None:
+        with tail.lock:
+            events, tail.pending = tail.pending + final, []
+        exists = tx.one("SELECT 1 FROM threads WHERE thread_id = :thread_id", thread_id=thread_id)
+        if exists:  # else it was deleted under a run that is about to notice
+            at = tx.now.isoformat(timespec="microseconds")
+            groups = [list(group) for _, group in groupby(events, lambda event: event.run_id)]
+            tx.many(
+                "INSERT INTO events (thread_id, first_seq, last_seq, run_id, at, data) VALUES (?, ?, ?, ?, ?, ?)",
+                [(thread_id, g[0].seq, g[-1].seq, g[0].run_id, at, pack(g)) for g in groups],
+            )
+
+        def committed() -> None:
+            with tail.lock:
+                tail.limit = max(tail.limit, limit)
+                if events:
+                    tail.durable = events[-1].seq
+                visible = [event for event in tail.hidden if event.seq <= tail.limit]
+                tail.hidden = tail.hidden[len(visible) :]
+                tail.show([*visible, *final])
+                tail.trim(self._ring_bytes)
+            if visible or final:
+                self._signals.notify(f"thread:{thread_id}")
+
+        def failed() -> None:
+            with tail.lock:
+                tail.pending = events[: len(events) - len(final)] + tail.pending
+            self._dirty.add(thread_id)
+            self._database.soon(self._flush, self._flush_s * 10)
+
+        tx.on_commit(committed)
+        tx.on_rollback(failed)
+
+    # Reading
+
+    async def tail(self, thread_id: str, after: int, heartbeat_s: float) -> AsyncIterator[list[Event]]:
+        """Batches of the events numbered above `after`: what is stored, then what comes, live.
+
+        An empty batch says that nothing came for `heartbeat_s`, or that something else about the thread changed.
+        Ends when the log is closed. Holds no connection while the consumer is busy, and never slows a writer.
+        """
+        with self._signals.subscribe(f"thread:{thread_id}") as waiter:
+            tail = self._enter(thread_id)
+            idle = False
+            try:
+                while True:
+                    with tail.lock:
+                        events = tail.after(after)
+                    if events is None:
+                        events = await self._database.read(_page, thread_id, after)
+                        if not events and tail.floor is not None and after < tail.floor:
+                            after = tail.floor
+                            continue
+                    if events:
+                        after = events[-1].seq
+                        yield events
+                    elif self._closing:
+                        return
+                    elif idle:
+                        yield []
+                    idle = not events
+                    if idle:
+                        await waiter.wait(heartbeat_s)
+            finally:
+                self._leave(thread_id, tail)
+
+    def forget(self, thread_id: str) -> None:
+        """The thread was deleted; readers find out by its run."""
+        with self._lock:
+            tail = self._tails.pop(thread_id, None)
+        if tail is not None:
+            with tail.lock:
+                tail.pending, tail.writing = [], False
+        self._signals.notify(f"thread:{thread_id}")
+
+    def close(self) -> None:
+        """Let readers finish what there is, then end them: the server stops."""
+        self._closing = True
+        self._signals.notify_all()
+
+    @property
+    def closing(self) -> bool:
+        return self._closing
+
+    def _enter(self, thread_id: str) -> _Tail:
+        with self._lock:
+            tail = self._tails.setdefault(thread_id, _Tail())
+            tail.readers += 1
+            return tail
+
+    def _leave(self, thread_id: str, tail: _Tail) -> None:
+        with self._lock, tail.lock:
+            tail.readers -= 1
+            self._forget_if_idle(thread_id, tail)
+
+    def _forget_if_idle(self, thread_id: str, tail: _Tail) -> None:
+        if not tail.writing and not tail.readers and not tail.pending and self._tails.get(thread_id) is tail:
+            del self._tails[thread_id]
+
+
+def _page(tx: Tx, thread_id: str, after: int) -> list[Event]:
+    rows = tx.all(
+        "SELECT run_id, data FROM events WHERE thread_id = :thread_id AND last_seq > :after "
+        "ORDER BY first_seq LIMIT :rows",
+        thread_id=thread_id,
+        after=after,
+        rows=PAGE_ROWS,
+    )
+    return [event for row in rows for event in unpack(row["run_id"], row["data"]) if event.seq > after]

@@ -1,0 +1,137 @@
+"""Any value a graph may hold, as JSON bytes.
+
+The common path is one orjson call. What orjson refuses (a lone surrogate, an integer of more than 64 bits, a
+key that is no string) goes through `_plain`, and what has no JSON form at all becomes a visible placeholder:
+an odd value must never fail a run.
+"""
+
+import base64
+import dataclasses
+import math
+from collections import deque
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Any, cast
+
+import orjson
+from langchain_core.messages import BaseMessage
+from langgraph.types import Interrupt
+from pydantic import BaseModel
+
+OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS
+DEPTH = 200  # orjson's own limit is 254
+
+_fields: dict[type, tuple[str, ...]] = {}
+
+
+def dumps(value: Any) -> bytes:
+    try:
+        return orjson.dumps(value, _default, OPTIONS)
+    except TypeError:
+        return orjson.dumps(_plain(value, 0), _default, OPTIONS)
+
+
+def dumps_text(value: Any) -> str:
+    return dumps(value).decode()
+
+
+def loads(data: bytes | str) -> Any:
+    return orjson.loads(data)
+
+
+def plain(value: Any) -> Any:
+    """`value` in terms of dict, list, str, number, bool and None."""
+    return orjson.loads(dumps(value))
+
+
+def message_fields(message: BaseMessage) -> dict[str, Any]:
+    """A message as the wire shows it: declared fields in their order, then whatever was added to it."""
+    kind = type(message)
+    names = _fields.get(kind)
+    if names is None:
+        names = _fields[kind] = tuple(name for name in kind.model_fields if name != "example")
+    values = message.__dict__
+    fields = {name: values.get(name) for name in names}
+    if message.model_extra:
+        fields.update(message.model_extra)
+    return fields
+
+
+def _interrupt(interrupt: Interrupt) -> dict[str, Any]:
+    return {
+        "value": interrupt.value,
+        "id": interrupt.id,
+        "response_schema": getattr(interrupt, "response_schema", None),
+    }
+
+
+def _model(model: BaseModel) -> Any:
+    return {name: getattr(model, name, None) for name in type(model).model_fields} | (model.model_extra or {})
+
+
+def _dataclass(value: Any) -> dict[str, Any]:
+    return {field.name: getattr(value, field.name, None) for field in dataclasses.fields(value)}
+
+
+def _base64(value: bytes | bytearray | memoryview) -> str:
+    return base64.b64encode(value).decode()
+
+
+KINDS: tuple[tuple[type | tuple[type, ...], Callable[[Any], Any]], ...] = (
+    (BaseMessage, message_fields),
+    (Interrupt, _interrupt),
+    (BaseModel, _model),
+    ((set, frozenset, deque), list),
+    (tuple, lambda value: value._asdict() if hasattr(value, "_asdict") else list(value)),
+    ((bytes, bytearray, memoryview), _base64),
+    (BaseException, lambda error: {"error": type(error).__name__, "message": str(error)}),
+    (Decimal, str),
+    (Mapping, dict),
+    (type, lambda kind: f"<class '{kind.__module__}.{kind.__qualname__}'>"),
+)
+
+
+def _default(value: Any) -> Any:
+    for kind, convert in KINDS:
+        if isinstance(value, kind):
+            return convert(value)
+    if dataclasses.is_dataclass(value):
+        return _dataclass(value)
+    if hasattr(value, "model_dump"):
+        return value.model_dump()
+    if hasattr(value, "__fspath__") or hasattr(value, "packed") or hasattr(value, "pattern"):
+        return value.pattern if hasattr(value, "pattern") else str(value)
+    if hasattr(value, "key") and type(value).__name__ == "ZoneInfo":
+        return str(value)
+    return f"<{type(value).__module__}.{type(value).__qualname__} has no JSON form>"
+
+
+def _plain(value: Any, depth: int) -> Any:
+    """The slow path: rebuilds `value` with every part that orjson would refuse made harmless."""
+    if depth > DEPTH:
+        return "<nested too deeply>"
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode() if _lone_surrogate(value) else value
+    if isinstance(value, int):
+        return value if -(2**63) <= value < 2**64 else str(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(_plain(key, depth + 1)): _plain(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset | deque) and not hasattr(value, "_asdict"):
+        return [_plain(item, depth + 1) for item in value]
+    try:
+        simple = orjson.loads(orjson.dumps(value, option=OPTIONS))  # dates, UUIDs, enums
+    except TypeError:
+        simple = _plain(_default(value), depth + 1)
+    return cast("Any", simple)
+
+
+def _lone_surrogate(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False

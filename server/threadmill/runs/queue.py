@@ -1,0 +1,189 @@
+"""The queue: the only place where a run's status changes. See docs/run-states.md for the diagram.
+
+`pending` becomes `running` only in `claim`, which takes a lease and a new attempt number. Everything that a running
+run writes names its attempt, and is refused when another attempt has taken over (`hold`).
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+from threadmill.ids import stamp
+from threadmill.jsonable import dumps_text
+from threadmill.runs.run import Action, Run, Status
+from threadmill_checkpoints.database import Tx
+
+
+class LostLease(Exception):
+    """Another attempt runs this run, or it is gone: whoever gets this must stop and write nothing."""
+
+
+def insert(
+    tx: Tx,
+    *,
+    run_id: str,
+    thread_id: str,
+    assistant_id: str,
+    metadata: Mapping[str, Any],
+    kwargs: Mapping[str, Any],
+    multitask_strategy: str,
+    after_seconds: float = 0,
+    idempotency_key: str | None = None,
+) -> Run:
+    """A new run at the end of its thread's queue."""
+    now = stamp(tx.now)
+    row = tx.one(
+        "INSERT INTO runs (run_id, thread_id, assistant_id, status, metadata, kwargs, multitask_strategy, created_at, "
+        "updated_at, start_at, position, idempotency_key) VALUES (:run_id, :thread_id, :assistant_id, 'pending', "
+        ":metadata, :kwargs, :strategy, :now, :now, :start_at, "
+        "(SELECT coalesce(max(position), 0) + 1 FROM runs WHERE thread_id = :thread_id), :key) RETURNING *",
+        run_id=run_id,
+        thread_id=thread_id,
+        assistant_id=assistant_id,
+        metadata=dumps_text(metadata),
+        kwargs=dumps_text(kwargs),
+        strategy=multitask_strategy,
+        now=now,
+        start_at=stamp(tx.now + timedelta(seconds=after_seconds)),
+        key=idempotency_key,
+    )
+    assert row is not None
+    return Run.from_row(row)
+
+
+def claim(tx: Tx, worker: str, lease_s: float, run_id: str | None = None) -> Run | None:
+    """Start the run that is due, or `run_id` if it is: one at a time per thread, in the thread's order."""
+    row = tx.one(
+        "UPDATE runs SET status = 'running', worker = :worker, lease_until = :lease, attempt = attempt + 1, "
+        "updated_at = :now WHERE run_id = ("
+        "SELECT run_id FROM runs AS r WHERE status = 'pending' AND start_at <= :now "
+        "AND (:run_id IS NULL OR run_id = :run_id) AND NOT EXISTS (SELECT 1 FROM runs AS o "
+        "WHERE o.thread_id = r.thread_id AND (o.status = 'running' OR "
+        "(o.status = 'pending' AND o.start_at <= :now AND o.position < r.position))) "
+        "ORDER BY start_at, run_id LIMIT 1) RETURNING *",
+        worker=worker,
+        lease=stamp(tx.now + timedelta(seconds=lease_s)),
+        now=stamp(tx.now),
+        run_id=run_id,
+    )
+    return Run.from_row(row) if row else None
+
+
+def opened(tx: Tx, run: Run, first_seq: int) -> None:
+    """Remember where the run's events begin; the first attempt decides."""
+    tx.run(
+        "UPDATE runs SET first_seq = coalesce(first_seq, :seq) WHERE run_id = :run_id", seq=first_seq, run_id=run.run_id
+    )
+
+
+def hold(tx: Tx, run_id: str, attempt: int) -> None:
+    """Raise `LostLease` unless this attempt still owns the run."""
+    if not tx.one(
+        "SELECT 1 FROM runs WHERE run_id = :run_id AND attempt = :attempt AND status = 'running'",
+        run_id=run_id,
+        attempt=attempt,
+    ):
+        raise LostLease(run_id)
+
+
+def finish(tx: Tx, run: Run, status: Status, *, last_seq: int, error: Mapping[str, Any] | None = None) -> None:
+    """`running` becomes `status`."""
+    changed = tx.run(
+        "UPDATE runs SET status = :status, lease_until = NULL, worker = NULL, updated_at = :now, last_seq = :seq, "
+        "error = :error WHERE run_id = :run_id AND attempt = :attempt AND status = 'running'",
+        run_id=run.run_id,
+        attempt=run.attempt,
+        status=status,
+        seq=last_seq,
+        error=None if error is None else dumps_text(error),
+        now=stamp(tx.now),
+    )
+    if not changed:
+        raise LostLease(run.run_id)
+
+
+def put_back(tx: Tx, run: Run) -> None:
+    """`running` becomes `pending` again, in its old place: a drain, not a failure."""
+    hold(tx, run.run_id, run.attempt)
+    _requeue(tx, run.run_id, crashed=False)
+
+
+def requeue_expired(tx: Tx, *, all_workers_gone: bool = False) -> list[Run]:
+    """Put back every run whose worker died: its lease ran out, or (at boot) no other process can be alive."""
+    rows = tx.all(
+        "SELECT * FROM runs WHERE status = 'running' AND (:all OR lease_until < :now)",
+        all=all_workers_gone,
+        now=stamp(tx.now),
+    )
+    for row in rows:
+        _requeue(tx, row["run_id"], crashed=True)
+    return [Run.from_row(row) for row in rows]
+
+
+def end_lost(tx: Tx, run: Run, status: Status, error: Mapping[str, Any]) -> None:
+    """`pending` becomes `status` without running again: it was put back too often, or asked to stop before a crash."""
+    tx.run(
+        "UPDATE runs SET status = :status, error = :error, updated_at = :now WHERE run_id = :run_id "
+        "AND status = 'pending'",
+        run_id=run.run_id,
+        status=status,
+        error=dumps_text(error),
+        now=stamp(tx.now),
+    )
+
+
+def crashes(tx: Tx, run_id: str) -> int:
+    row = tx.one("SELECT crashes FROM runs WHERE run_id = :run_id", run_id=run_id)
+    return row["crashes"] if row else 0
+
+
+def renew(tx: Tx, worker: str, run_ids: Sequence[str], lease_s: float) -> dict[str, Action | None]:
+    """Extend the leases. Returns the runs still ours, with the stop asked of each, if any."""
+    rows = tx.all(
+        "UPDATE runs SET lease_until = :lease WHERE worker = :worker AND status = 'running' "
+        "AND run_id IN (SELECT value FROM json_each(:ids)) RETURNING run_id, stop",
+        worker=worker,
+        lease=stamp(tx.now + timedelta(seconds=lease_s)),
+        ids=json.dumps(list(run_ids)),
+    )
+    return {row["run_id"]: row["stop"] for row in rows}
+
+
+def stop(tx: Tx, run: Run, action: Action) -> None:
+    """End a pending run at once; ask a running one to stop. Asking twice keeps the first answer."""
+    if run.status == "running":
+        tx.run(
+            "UPDATE runs SET stop = coalesce(stop, :action), updated_at = :now WHERE run_id = :run_id",
+            run_id=run.run_id,
+            action=action,
+            now=stamp(tx.now),
+        )
+    elif action == "rollback":
+        delete(tx, run.run_id)
+    else:
+        tx.run(
+            "UPDATE runs SET status = 'interrupted', updated_at = :now WHERE run_id = :run_id AND status = 'pending'",
+            run_id=run.run_id,
+            now=stamp(tx.now),
+        )
+
+
+def delete(tx: Tx, run_id: str) -> None:
+    tx.run("DELETE FROM runs WHERE run_id = :run_id", run_id=run_id)
+
+
+def next_start(tx: Tx) -> str | None:
+    """When the earliest pending run is due."""
+    row = tx.one("SELECT min(start_at) AS at FROM runs WHERE status = 'pending'")
+    return row["at"] if row else None
+
+
+def _requeue(tx: Tx, run_id: str, *, crashed: bool) -> None:
+    tx.run(
+        "UPDATE runs SET status = 'pending', worker = NULL, lease_until = NULL, updated_at = :now, "
+        "crashes = crashes + :crashed WHERE run_id = :run_id",
+        run_id=run_id,
+        crashed=crashed,
+        now=stamp(tx.now),
+    )

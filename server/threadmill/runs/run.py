@@ -1,0 +1,105 @@
+"""A run: one execution of an assistant's graph on a thread."""
+
+import json
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+from threadmill.errors import NotFound
+from threadmill_checkpoints.database import Row, Tx
+
+Status = Literal["pending", "running", "success", "error", "timeout", "interrupted"]
+STATUSES = ("pending", "running", "success", "error", "timeout", "interrupted")
+ACTIVE = ("pending", "running")
+Action = Literal["interrupt", "rollback"]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """`kwargs` is the request as the wire shows it; `attempt` counts claims and is the fencing token.
+
+    `first_seq` is the number of its first event, None before the first attempt; `last_seq` that of the last one,
+    None until it ended.
+    """
+
+    run_id: str
+    thread_id: str
+    assistant_id: str
+    metadata: dict[str, Any]
+    status: Status
+    kwargs: dict[str, Any]
+    multitask_strategy: str
+    created_at: str
+    updated_at: str
+    attempt: int
+    stop: Action | None
+    error: dict[str, Any] | None
+    first_seq: int | None
+    last_seq: int | None
+
+    @classmethod
+    def from_row(cls, row: Row) -> Self:
+        decoded: dict[str, Any] = {name: json.loads(row[name]) for name in ("metadata", "kwargs")}
+        decoded["error"] = json.loads(row["error"]) if row["error"] else None
+        return cls(**{name: decoded[name] if name in decoded else row[name] for name in cls.__slots__})
+
+    @property
+    def active(self) -> bool:
+        return self.status in ACTIVE
+
+    @property
+    def graph_id(self) -> str:
+        return str(self.kwargs["config"]["configurable"]["graph_id"])
+
+
+def get(tx: Tx, thread_id: str, run_id: str) -> Run:
+    row = tx.one(
+        "SELECT * FROM runs WHERE run_id = :run_id AND thread_id = :thread_id", run_id=run_id, thread_id=thread_id
+    )
+    if row is None:
+        raise NotFound("Run not found")
+    return Run.from_row(row)
+
+
+def find(tx: Tx, run_id: str) -> Run | None:
+    row = tx.one("SELECT * FROM runs WHERE run_id = :run_id", run_id=run_id)
+    return Run.from_row(row) if row else None
+
+
+def of_thread(tx: Tx, thread_id: str, *, status: str | None = None, limit: int = 10, offset: int = 0) -> list[Run]:
+    """Newest first."""
+    rows = tx.all(
+        "SELECT * FROM runs WHERE thread_id = :thread_id AND (:status IS NULL OR status = :status) "
+        "ORDER BY position DESC LIMIT :limit OFFSET :offset",
+        thread_id=thread_id,
+        status=status,
+        limit=limit,
+        offset=offset,
+    )
+    return [Run.from_row(row) for row in rows]
+
+
+def active(tx: Tx, thread_id: str) -> list[Run]:
+    """Running and pending, in their order."""
+    rows = tx.all(
+        "SELECT * FROM runs WHERE thread_id = :thread_id AND status IN ('pending', 'running') ORDER BY position",
+        thread_id=thread_id,
+    )
+    return [Run.from_row(row) for row in rows]
+
+
+def active_where(
+    tx: Tx, *, thread_id: str | None, run_ids: list[str] | None, status: str | None
+) -> dict[str, list[str]]:
+    """Ids of the active runs that match, by thread; None matches all."""
+    rows = tx.all(
+        "SELECT thread_id, run_id FROM runs WHERE status IN ('pending', 'running') "
+        "AND (:status IS NULL OR status = :status) AND (:thread_id IS NULL OR thread_id = :thread_id) "
+        "AND (:ids IS NULL OR run_id IN (SELECT value FROM json_each(:ids)))",
+        thread_id=thread_id,
+        status=status,
+        ids=json.dumps(run_ids) if run_ids is not None else None,
+    )
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        found.setdefault(row["thread_id"], []).append(row["run_id"])
+    return found

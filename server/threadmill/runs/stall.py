@@ -1,0 +1,64 @@
+"""Reports a node that blocks the graphs' event loop: other runs stand still while it does."""
+
+import asyncio
+import sys
+import threading
+import time
+from types import FrameType
+
+import structlog
+
+logger = structlog.get_logger("threadmill.stall")
+
+
+class StallWatch:
+    """Watches `loop`, which runs on `thread_id`, from a thread of its own; stops with `close`."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, thread_id: int, limit_s: float) -> None:
+        self._loop, self._thread_id, self._limit_s = loop, thread_id, limit_s
+        self._asked: float | None = None  # when the loop was asked to answer, None once it did
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="stall-watch", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._closed.set()
+
+    def _watch(self) -> None:
+        reported = False
+        while not self._closed.wait(self._limit_s / 4):
+            now = time.monotonic()
+            if self._asked is None:
+                if reported:
+                    logger.warning("the graphs' event loop runs again")
+                reported = False
+                self._asked = now
+                self._loop.call_soon_threadsafe(self._answer)
+            elif not reported and now - self._asked > self._limit_s:
+                reported = True
+                node, where = blocking_node(sys._current_frames().get(self._thread_id))
+                logger.warning(
+                    "a node blocks the graphs' event loop; make it `def` instead of `async def`, or await",
+                    node=node,
+                    where=where,
+                    seconds=self._limit_s,
+                )
+
+    def _answer(self) -> None:
+        self._asked = None
+
+
+def blocking_node(frame: FrameType | None) -> tuple[str | None, str | None]:
+    """(name of the LangGraph node, "file:line" of the user's code) on the stack of a thread.
+
+    LangGraph's retry loop holds the task it runs in a local variable, and is on the stack of everything below it.
+    """
+    node = where = None
+    while frame is not None and node is None:
+        path = frame.f_code.co_filename
+        if where is None and "site-packages" not in path and "/lib/python" not in path and not path.startswith("<"):
+            where = f"{path}:{frame.f_lineno}"
+        if frame.f_code.co_name in ("arun_with_retry", "run_with_retry"):
+            node = getattr(frame.f_locals.get("task"), "name", None)
+        frame = frame.f_back
+    return node, where

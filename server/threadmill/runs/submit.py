@@ -1,0 +1,202 @@
+"""From a request to a row in the queue, in one transaction: assistant, thread, multitask strategy, run."""
+
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from threadmill import assistants, threads
+from threadmill.assistants import Assistant
+from threadmill.errors import BadRequest, Conflict, Invalid, NotFound
+from threadmill.runs import queue, run
+from threadmill.runs.run import Run
+from threadmill_checkpoints.database import Tx
+
+STRATEGIES = ("enqueue", "reject", "interrupt", "rollback")
+BUSY = "Thread is already running a task. Wait for it to finish or choose a different multitask strategy."
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a client asks for; see docs/http.md. Values are checked by the route, references are checked here."""
+
+    assistant_id: str
+    input: Any = None
+    command: dict[str, Any] | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+    context: dict[str, Any] = field(default_factory=dict)
+    stream_mode: tuple[str, ...] = ("values",)
+    stream_subgraphs: bool = False
+    stream_resumable: bool = False
+    interrupt_before: Any = None
+    interrupt_after: Any = None
+    webhook: str | None = None
+    feedback_keys: list[str] | None = None
+    multitask_strategy: str = "enqueue"
+    if_not_exists: str = "reject"
+    after_seconds: float = 0
+    checkpoint: dict[str, Any] | None = None
+    durability: str = "async"
+    keep_thread: bool = True
+    idempotency_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """`stopping`: runs of the thread that were asked to stop and have to be told."""
+
+    run: Run
+    stopping: tuple[Run, ...] = ()
+
+
+def submit(
+    tx: Tx, request: Request, *, run_id: str, thread_id: str | None, request_id: str, new_thread: str
+) -> Submitted:
+    """`thread_id` None makes a thread of its own (`new_thread`) for a stateless run.
+
+    Raises NotFound or Invalid for an unknown thread or assistant, Conflict by the strategy `reject`.
+    """
+    if request.idempotency_key and (known := _known(tx, request.idempotency_key, thread_id)):
+        return Submitted(known)
+    assistant = _assistant(tx, request.assistant_id)
+    place = _thread(tx, request, thread_id, new_thread)
+    stopping = _make_way(tx, place, request.multitask_strategy)
+    kwargs, metadata = _prepare(tx, request, assistant, run_id, place, request_id, stateless=thread_id is None)
+    own = {key: value for key, value in kwargs["config"].items() if key not in ("configurable", "metadata")}
+    threads.touch_for_run(
+        tx, place, assistant.graph_id, assistant.assistant_id, own | {"configurable": _configurable(request, assistant)}
+    )
+    if isinstance(request.input, dict):
+        threads.announce(tx, place, request.input.get("messages"))
+    created = queue.insert(
+        tx,
+        run_id=run_id,
+        thread_id=place,
+        assistant_id=assistant.assistant_id,
+        metadata=metadata,
+        kwargs=kwargs,
+        multitask_strategy=request.multitask_strategy,
+        after_seconds=request.after_seconds,
+        idempotency_key=request.idempotency_key,
+    )
+    return Submitted(created, stopping)
+
+
+def resolve(tx: Tx, name: str) -> Assistant | None:
+    """By id, or by the name of a graph."""
+    try:
+        assistant_id = str(UUID(name))
+    except ValueError:
+        assistant_id = assistants.default_id(name)
+    try:
+        return assistants.get(tx, assistant_id)
+    except NotFound:
+        return None
+
+
+def _known(tx: Tx, key: str, thread_id: str | None) -> Run | None:
+    row = tx.one("SELECT * FROM runs WHERE idempotency_key = :key", key=key)
+    if row is None:
+        return None
+    if thread_id is not None and row["thread_id"] != thread_id:
+        raise Conflict("This Idempotency-Key was used for a run on another thread.")
+    return Run.from_row(row)
+
+
+def _assistant(tx: Tx, name: str) -> Assistant:
+    found = resolve(tx, name)
+    if found is not None:
+        return found
+    try:
+        UUID(name)
+    except ValueError:
+        graphs = ", ".join(row["graph_id"] for row in tx.all("SELECT DISTINCT graph_id FROM assistants ORDER BY 1"))
+        raise Invalid(
+            f"Invalid assistant: '{name}'. Must be either:\n- A valid assistant UUID, or\n"
+            f"- One of the registered graphs: {graphs}"
+        ) from None
+    raise NotFound("Thread or assistant not found.")
+
+
+def _thread(tx: Tx, request: Request, thread_id: str | None, new_thread: str) -> str:
+    if thread_id is None:
+        threads.create(tx, new_thread, ephemeral=not request.keep_thread)
+        return new_thread
+    if request.if_not_exists == "create":
+        threads.create(tx, thread_id, if_exists="do_nothing")
+    elif not tx.one("SELECT 1 FROM threads WHERE thread_id = :thread_id", thread_id=thread_id):
+        raise NotFound("Thread or assistant not found.")
+    return thread_id
+
+
+def _make_way(tx: Tx, thread_id: str, strategy: str) -> tuple[Run, ...]:
+    """What the strategy says about the runs that are there. Only the database decides who runs."""
+    if strategy == "enqueue":
+        return ()
+    there = run.active(tx, thread_id)
+    if there and strategy == "reject":
+        raise Conflict(BUSY)
+    action: run.Action = "rollback" if strategy == "rollback" else "interrupt"
+    for one in there:
+        queue.stop(tx, one, action)
+    return tuple(one for one in there if one.status == "running")
+
+
+def _configurable(request: Request, assistant: Assistant) -> dict[str, Any]:
+    """The client's configurable values; names that LangGraph keeps for itself are not the client's to set."""
+    both = {**(assistant.config.get("configurable") or {}), **(request.config.get("configurable") or {})}
+    return {key: value for key, value in both.items() if not key.startswith("__") and key not in RESERVED}
+
+
+RESERVED = ("thread_id", "run_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map", "graph_id", "assistant_id")
+
+
+def _prepare(
+    tx: Tx, request: Request, assistant: Assistant, run_id: str, thread_id: str, request_id: str, *, stateless: bool
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The run's `kwargs` and metadata, as the wire shows them and as the executor reads them."""
+    mine = request.config.get("configurable") or {}
+    if request.context and mine:
+        raise BadRequest(
+            "Cannot specify both configurable and context. Prefer setting context alone: it replaces configurable."
+        )
+    named = {"graph_id": assistant.graph_id, "assistant_id": assistant.assistant_id}
+    thread = threads.get(tx, thread_id)
+    metadata = {**assistant.metadata, **thread.metadata, **named, **request.metadata}
+    configurable: dict[str, Any] = {
+        "langgraph_auth_user": None,
+        "langgraph_auth_user_id": "",
+        "langgraph_auth_permissions": [],
+        "langgraph_request_id": request_id,
+        "user_id": "",
+        **_configurable(request, assistant),
+        **request.context,
+        "run_id": run_id,
+        "thread_id": thread_id,
+        **named,
+    }
+    fork = request.checkpoint or {key: mine[key] for key in ("checkpoint_id", "checkpoint_ns") if mine.get(key)}
+    configurable |= {key: value for key, value in fork.items() if key.startswith("checkpoint") and value is not None}
+    config = {
+        **{key: value for key, value in assistant.config.items() if key != "configurable"},
+        **request.config,
+        "configurable": configurable,
+        "metadata": {**(request.config.get("metadata") or {}), **metadata},
+    }
+    kwargs = {
+        "input": request.input,
+        "command": request.command,
+        "config": config,
+        "context": {**assistant.context, **request.context} if request.context or assistant.context else {},
+        "stream_mode": list(request.stream_mode),
+        "interrupt_before": request.interrupt_before,
+        "interrupt_after": request.interrupt_after,
+        "webhook": request.webhook,
+        "feedback_keys": request.feedback_keys,
+        "temporary": stateless and not request.keep_thread,
+        "subgraphs": request.stream_subgraphs,
+        "resumable": request.stream_resumable,
+        "checkpoint_during": request.durability != "exit",
+        "durability": request.durability,
+    }
+    return kwargs, metadata

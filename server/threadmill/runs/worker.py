@@ -1,0 +1,325 @@
+"""The worker: starts runs, keeps their leases, and writes how they ended.
+
+Graphs run on an event loop and thread of their own, so that a node that blocks stops neither the API nor a stream.
+Everything here runs on that loop, except `claim`, `settle` and what they call, which run inside transactions.
+"""
+
+import asyncio
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+import structlog
+
+from threadmill import threads
+from threadmill.events.event import END, ERROR, METADATA
+from threadmill.events.log import EventLog
+from threadmill.ids import stamp
+from threadmill.jsonable import dumps
+from threadmill.runs import queue
+from threadmill.runs.executor import Control, Executor, Outcome
+from threadmill.runs.queue import LostLease
+from threadmill.runs.run import Action, Run
+from threadmill.signals import Signals
+from threadmill_checkpoints.database import Database, Tx
+from threadmill_checkpoints.saver import rows as checkpoints
+
+logger = structlog.get_logger("threadmill.worker")
+
+EPHEMERAL_S = 60.0  # a stateless run's thread stays this long for a reader that comes back
+OUTPUTS = 1024  # kept for waiters at the most; one that comes later reads the state
+TICK_S = 5.0  # at the most between two looks at the tables
+
+
+@dataclass(slots=True)
+class _Running:
+    run: Run
+    control: Control = field(default_factory=Control)
+    task: "asyncio.Task[Outcome] | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    max_runs: int = 256
+    lease_s: float = 30.0
+    max_attempts: int = 3
+
+
+class Worker:
+    """`name` must be unique among all workers of the database, in time too. Call `start` once, then `drain`."""
+
+    def __init__(
+        self, name: str, database: Database, log: EventLog, signals: Signals, executor: Executor, limits: Limits
+    ) -> None:
+        self.name = name
+        self.limits = limits
+        self.outputs: dict[str, bytes] = {}  # of runs that somebody waits for
+        self._database = database
+        self._log = log
+        self._signals = signals
+        self._executor = executor
+        self._running: dict[str, _Running] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._accepting = False
+        self._idle = threading.Event()
+        self._idle.set()
+        self.loop = _new_event_loop()
+        self._thread = threading.Thread(target=self._serve, name="graphs", daemon=True)
+
+    # Life
+
+    async def start(self) -> None:
+        """Take over what a dead process left, then begin to claim."""
+        self._thread.start()
+        lost = await self._database.write(self._recover, everyone=True)
+        for run in lost:
+            logger.warning(
+                "run put back after a crash", thread_id=run.thread_id, run_id=run.run_id, attempt=run.attempt
+            )
+        self._accepting = True
+        self._own(self._tick())
+
+    async def drain(self, grace_s: float) -> None:
+        """Claim no more; let running runs end or reach a checkpoint within `grace_s`; put the rest back."""
+        self._accepting = False
+        for running in list(self._running.values()):
+            self.loop.call_soon_threadsafe(running.control.drain.request_drain, "shutdown")
+        if not await asyncio.to_thread(self._idle.wait, grace_s):
+            for running in list(self._running.values()):
+                self._cancel(running.run.run_id, "put_back", "the server is stopping")
+            await asyncio.to_thread(self._idle.wait, 5.0)
+        for run_id in self._running:
+            logger.error("a run did not stop; its lease will expire", run_id=run_id)
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        await asyncio.to_thread(self._thread.join, 2.0)
+
+    @property
+    def thread_id(self) -> int:
+        return self._thread.ident or 0
+
+    @property
+    def load(self) -> int:
+        return len(self._running)
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        # Synchronous nodes run in these threads; as many may block as runs may be under way.
+        self.loop.set_default_executor(ThreadPoolExecutor(max(32, self.limits.max_runs), "node"))
+        try:
+            self.loop.run_forever()
+        finally:
+            for task in asyncio.all_tasks(self.loop):
+                task.cancel()
+
+    def _own(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Start a task that is kept until it is done and whose failure is logged."""
+
+        def begin() -> None:
+            task = self.loop.create_task(work)
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(_report)
+
+        self.loop.call_soon_threadsafe(begin)
+
+    # Starting
+
+    def claim(self, tx: Tx, run_id: str | None = None, *, leaving: int = 0) -> Run | None:
+        """In a transaction: start the run that is due, or `run_id` if it is. It begins when the transaction commits.
+
+        `leaving`: how many running runs the same transaction ends.
+        """
+        if not self._accepting or len(self._running) - leaving >= self.limits.max_runs:
+            return None
+        run = queue.claim(tx, self.name, self.limits.lease_s, run_id)
+        if run is None:
+            return None
+        first = self._log.open_run(tx, run.thread_id)
+        queue.opened(tx, run, first)
+        tx.on_commit(partial(self._begin, run))
+        return run
+
+    def _begin(self, run: Run) -> None:
+        self._running[run.run_id] = running = _Running(run)
+        self._idle.clear()
+        self._log.append(run.thread_id, run.run_id, METADATA, (), dumps({"run_id": run.run_id, "attempt": run.attempt}))
+        self._signals.notify(f"run:{run.run_id}")
+        self._own(self._work(running))
+
+    async def _work(self, running: _Running) -> None:
+        run, control = running.run, running.control
+        log = logger.bind(thread_id=run.thread_id, run_id=run.run_id, graph_id=run.graph_id, attempt=run.attempt)
+        log.info("run started")
+        began = self.loop.time()
+        with structlog.contextvars.bound_contextvars(thread_id=run.thread_id, run_id=run.run_id):
+            running.task = self.loop.create_task(
+                self._executor.execute(
+                    run,
+                    control,
+                    partial(self._log.append, run.thread_id, run.run_id),
+                    partial(queue.hold, run_id=run.run_id, attempt=run.attempt),
+                ),
+                name=f"run {run.run_id}",
+            )
+        if control.stop is not None:  # asked to stop before it had begun
+            running.task.cancel()
+        try:
+            await asyncio.wait({running.task})
+            outcome = running.task.result() if not running.task.cancelled() else Outcome("put_back")
+            if outcome.cause is not None:
+                log.warning("run failed", error=outcome.error, exc_info=outcome.cause)
+            await self._database.write(self._settle, run, outcome)
+            log.info("run ended", ending=outcome.ending, seconds=round(self.loop.time() - began, 3))
+        except LostLease:
+            log.warning("run lost to another attempt or deleted")
+            self._release(run.run_id)
+            await self._database.write(self._abandon, run)
+        finally:
+            self._release(run.run_id)
+            self._signals.notify(f"run:{run.run_id}")
+            self._signals.notify(f"thread:{run.thread_id}")
+
+    def _release(self, run_id: str) -> None:
+        self._running.pop(run_id, None)
+        if not self._running:
+            self._idle.set()
+
+    # Ending
+
+    def _settle(self, tx: Tx, run: Run, outcome: Outcome) -> None:
+        """One transaction: the last events, the run's status, the thread's state, and the next run's start."""
+        queue.hold(tx, run.run_id, run.attempt)
+        if outcome.ending == "put_back":
+            self._log.close_run(tx, run.thread_id, run.run_id, [])
+            queue.put_back(tx, run)
+            return
+        status: Any = {"interrupt": "interrupted"}.get(outcome.ending, outcome.ending)
+        last = [(END, dumps({"run_id": run.run_id, "status": status}))]
+        if outcome.ending in ("error", "timeout"):
+            last.insert(0, (ERROR, dumps(outcome.error)))
+        last_seq = self._log.close_run(tx, run.thread_id, run.run_id, last)
+        if outcome.ending == "rollback":
+            checkpoints.delete_for_runs(tx, [run.run_id], run.thread_id)
+            threads.undo_run(tx, run.thread_id, outcome.error or {})
+            queue.delete(tx, run.run_id)
+        else:
+            queue.finish(tx, run, status, last_seq=last_seq, error=outcome.error)
+            left: threads.Outcome = "idle" if outcome.ending == "success" else "error"
+            if outcome.paused or outcome.ending == "interrupt":
+                left = "interrupted"
+            threads.set_state(
+                tx,
+                run.thread_id,
+                outcome=left,
+                values=outcome.values,
+                interrupts=outcome.interrupts,
+                error=outcome.error,
+                summary=outcome.summary,
+            )
+        if outcome.output is not None and self._signals.watched(f"run:{run.run_id}"):
+            self.outputs[run.run_id] = outcome.output
+            while len(self.outputs) > OUTPUTS:
+                self.outputs.pop(next(iter(self.outputs)))
+        tx.on_commit(partial(self._release, run.run_id))
+        tx.on_commit(partial(self._signals.notify, f"run:{run.run_id}"))
+        self.claim(tx, leaving=1)
+
+    def _abandon(self, tx: Tx, run: Run) -> None:
+        """Give up the writer's place in the log; what was streamed stays in it."""
+        if tx.one("SELECT 1 FROM threads WHERE thread_id = :thread_id", thread_id=run.thread_id):
+            self._log.close_run(tx, run.thread_id, run.run_id, [])
+        else:
+            self._log.forget(run.thread_id)
+
+    # Stopping
+
+    def stop(self, run_id: str, action: Action, reason: str) -> None:
+        """Tell a running run to stop; the request itself is already a row. From any thread."""
+        self._cancel(run_id, action, reason)
+
+    def _cancel(self, run_id: str, stop: Any, reason: str) -> None:
+        running = self._running.get(run_id)
+        if running is None or running.control.stop is not None:
+            return
+        running.control.stop, running.control.reason = stop, reason
+        if running.task is not None:
+            self.loop.call_soon_threadsafe(running.task.cancel)
+
+    # Looking after
+
+    async def poke(self) -> None:
+        """Claim whatever is due."""
+        if self._accepting:
+            await self._database.write(self._claim_due)
+
+    def _claim_due(self, tx: Tx) -> str | None:
+        """Claim until nothing is due or the worker is full; returns when the next run is due."""
+        room = self.limits.max_runs - len(self._running)
+        while room > 0 and self.claim(tx) is not None:
+            room -= 1
+        return queue.next_start(tx)
+
+    def _recover(self, tx: Tx, *, everyone: bool = False) -> list[Run]:
+        """Put back what dead workers left; give up on runs that crash again and again."""
+        lost = queue.requeue_expired(tx, all_workers_gone=everyone)
+        for run in lost:
+            if run.stop == "rollback":
+                checkpoints.delete_for_runs(tx, [run.run_id], run.thread_id)
+                threads.undo_run(tx, run.thread_id, {"error": "UserRollback", "message": "rollback requested"})
+                queue.delete(tx, run.run_id)
+            elif run.stop == "interrupt":
+                error = {"error": "UserInterrupt", "message": "interrupt requested"}
+                queue.end_lost(tx, run, "interrupted", error)
+                threads.set_state(tx, run.thread_id, outcome="interrupted", values=None, error=error)
+            elif (crashes := queue.crashes(tx, run.run_id)) >= self.limits.max_attempts:
+                error = {
+                    "error": "RunCrashed",
+                    "message": f"The server died {crashes} times while this run was running.",
+                }
+                queue.end_lost(tx, run, "error", error)
+                threads.set_state(tx, run.thread_id, outcome="error", values=None, error=error)
+        return lost
+
+    async def _tick(self) -> None:
+        """Until the loop ends: leases, stops, dead workers, due runs, leftovers."""
+        interval = min(TICK_S, self.limits.lease_s / 3)
+        with self._signals.subscribe("queue") as waiter:
+            while True:
+                wait = interval
+                try:
+                    next_start = await self._database.write(self._look_after)
+                    if next_start is not None:
+                        due = datetime.fromisoformat(next_start) - datetime.now(UTC)
+                        wait = min(interval, max(0.01, due.total_seconds()))
+                except Exception:  # the tick must outlive a full disk
+                    logger.exception("the worker's tick failed")
+                await waiter.wait(wait)
+
+    def _look_after(self, tx: Tx) -> str | None:
+        mine = queue.renew(tx, self.name, list(self._running), self.limits.lease_s)
+        for run_id, action in mine.items():
+            if action is not None:
+                self._cancel(run_id, action, f"{action} requested")
+        for run_id in self._running.keys() - mine.keys():
+            self._cancel(run_id, "put_back", "the lease was lost")
+        for run in self._recover(tx):
+            logger.warning("run put back: its worker is gone", thread_id=run.thread_id, run_id=run.run_id)
+        threads.delete_ephemeral(tx, stamp(tx.now - timedelta(seconds=EPHEMERAL_S)))
+        return self._claim_due(tx)
+
+
+def _new_event_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop  # not on Windows
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+def _report(task: "asyncio.Task[Any]") -> None:
+    if not task.cancelled() and task.exception() is not None:
+        logger.error("a task of the worker failed", exc_info=task.exception())

@@ -1,0 +1,254 @@
+"""The one place where everything is put together, and the only one that names a database."""
+
+import asyncio
+import os
+import socket
+import threading
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+import structlog
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+
+from threadmill import assistants, threads
+from threadmill.config import Project, Settings
+from threadmill.errors import ConfigError
+from threadmill.events.log import EventLog
+from threadmill.graphs import Graphs
+from threadmill.ids import new_id
+from threadmill.runs import queue, run
+from threadmill.runs.executor import Executor
+from threadmill.runs.run import Action, Run
+from threadmill.runs.stall import StallWatch
+from threadmill.runs.submit import Request, Submitted, submit
+from threadmill.runs.worker import Limits, Worker
+from threadmill.signals import Signals
+from threadmill.state import States
+from threadmill.streaming.v1 import Reader
+from threadmill_checkpoints import store
+from threadmill_checkpoints.database import Database, DatabaseError, Tx
+from threadmill_checkpoints.migrate import migrate_sqlite
+from threadmill_checkpoints.saver import rows as checkpoints
+from threadmill_checkpoints.saver.sqlite import SqliteSaver
+from threadmill_checkpoints.sqlite import SqliteDatabase
+
+T = TypeVar("T")
+logger = structlog.get_logger("threadmill.runtime")
+
+STOP_S = 10.0  # how long a delete or a cancel that waits gives a run to end
+
+
+@dataclass(slots=True)
+class Runtime:
+    """What the API works with."""
+
+    project: Project
+    settings: Settings
+    database: Database
+    log: EventLog
+    signals: Signals
+    graphs: Graphs
+    worker: Worker
+    states: States
+    reader: Reader
+    state_loop: asyncio.AbstractEventLoop
+
+    # Runs
+
+    async def submit(self, request: Request, thread_id: str | None, request_id: str, run_id: str | None = None) -> Run:
+        """One transaction accepts the run and, when its turn is now, starts it."""
+        submitted = await self.database.write(self._submit, [(request, run_id or new_id())], thread_id, request_id)
+        return submitted[0].run
+
+    async def submit_all(self, requests: list[Request], request_id: str) -> list[Run]:
+        """Stateless runs, all or none."""
+        submitted = await self.database.write(self._submit, [(one, new_id()) for one in requests], None, request_id)
+        return [one.run for one in submitted]
+
+    def _submit(
+        self, tx: Tx, requests: list[tuple[Request, str]], thread_id: str | None, request_id: str
+    ) -> list[Submitted]:
+        done = []
+        for request, run_id in requests:
+            one = submit(tx, request, run_id=run_id, thread_id=thread_id, request_id=request_id, new_thread=new_id())
+            for other in one.stopping:
+                action: Action = "rollback" if request.multitask_strategy == "rollback" else "interrupt"
+                reason = f"superseded by run {one.run.run_id} (multitask_strategy={action})"
+                tx.on_commit(partial(self.worker.stop, other.run_id, action, reason))
+            self._notify_stopped(tx, one.run.thread_id)
+            started = self.worker.claim(tx, one.run.run_id)
+            if started is None:
+                tx.on_commit(partial(self.signals.notify, "queue"))
+            done.append(Submitted(run.find(tx, one.run.run_id) or one.run, one.stopping) if started else one)
+        return done
+
+    def _notify_stopped(self, tx: Tx, thread_id: str) -> None:
+        """Pending runs that a strategy ended have readers too."""
+        ended = tx.all(
+            "SELECT run_id FROM runs WHERE thread_id = :thread_id AND status = 'interrupted' AND updated_at = :now",
+            thread_id=thread_id,
+            now=tx.now.isoformat(timespec="microseconds"),
+        )
+        for row in ended:
+            tx.on_commit(partial(self.signals.notify, f"run:{row['run_id']}"))
+
+    async def cancel(self, thread_id: str, run_ids: list[str], action: Action, reason: str) -> list[Run]:
+        """Ask active runs to stop; returns those that were active. Finished ones are left as they are."""
+        stopped = await self.database.write(self._cancel, thread_id, run_ids, action)
+        for one in stopped:
+            self.worker.stop(one.run_id, action, reason)
+            self.signals.notify(f"run:{one.run_id}")
+            self.signals.notify(f"thread:{thread_id}")
+        return stopped
+
+    def _cancel(self, tx: Tx, thread_id: str, run_ids: list[str], action: Action) -> list[Run]:
+        there = [one for one in run.active(tx, thread_id) if one.run_id in run_ids]
+        for one in there:
+            # A pending run has nothing to roll back; it stays, as interrupted.
+            queue.stop(tx, one, action if one.status == "running" else "interrupt")
+        return there
+
+    async def ended(self, run_id: str, timeout_s: float = STOP_S) -> bool:
+        """Wait until the run is no longer active."""
+        with self.signals.subscribe(f"run:{run_id}") as waiter:
+            deadline = asyncio.get_running_loop().time() + timeout_s
+            while True:
+                now = await self.database.read(run.find, run_id)
+                if now is None or not now.active:
+                    return True
+                left = deadline - asyncio.get_running_loop().time()
+                if left <= 0 or (not await waiter.wait(min(left, 1.0)) and left <= 1.0):
+                    return False
+
+    # Threads
+
+    async def delete_thread(self, thread_id: str) -> None:
+        """Stop what runs, then remove everything of the thread in one transaction."""
+        await self._stop_all(thread_id)
+        await self.database.write(threads.delete, thread_id)
+        self.log.forget(thread_id)
+
+    async def delete_run(self, thread_id: str, run_id: str) -> None:
+        """Stop it if it runs, then remove it with its checkpoints."""
+        found = await self.database.read(run.get, thread_id, run_id)
+        if found.active:
+            await self.cancel(thread_id, [run_id], "interrupt", "the run was deleted")
+            await self.ended(run_id)
+        await self.database.write(_delete_run, thread_id, run_id)
+        self.signals.notify(f"run:{run_id}")
+
+    async def _stop_all(self, thread_id: str) -> None:
+        there = await self.database.read(run.active, thread_id)
+        if there:
+            await self.cancel(thread_id, [one.run_id for one in there], "interrupt", "the thread was deleted")
+            for one in there:
+                if not await self.ended(one.run_id):
+                    logger.warning("a run outlives its thread; its writes are refused", run_id=one.run_id)
+
+    async def output(self, thread_id: str, run_id: str) -> bytes:
+        """What `wait` answers for a run that has ended."""
+        return await self.on_state_loop(self.states.output(thread_id, run_id))
+
+    async def stop(self) -> None:
+        """Claim no more, give running runs their grace, put the rest back, then end every stream."""
+        if not self.log.closing:
+            await self.worker.drain(self.settings.drain_grace_s)
+            self.log.close()
+
+    async def on_state_loop(self, work: Coroutine[Any, Any, T]) -> T:
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self.state_loop))
+
+
+def _delete_run(tx: Tx, thread_id: str, run_id: str) -> None:
+    run.get(tx, thread_id, run_id)
+    checkpoints.delete_for_runs(tx, [run_id], thread_id)
+    queue.delete(tx, run_id)
+
+
+@asynccontextmanager
+async def open_runtime(project: Project, settings: Settings, graphs: Graphs) -> AsyncIterator[Runtime]:
+    """Open the data directory, take over what a dead server left, and run until the context ends; then drain."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    lock = _lock(settings.data_dir)
+    name = f"{socket.gethostname()}:{os.getpid()}:{new_id()}"
+    database = _open_sqlite(settings)
+    signals = Signals()
+    log = EventLog(database, signals, flush_s=settings.flush_ms / 1000, ring_bytes=settings.ring_bytes)
+    memory = store.Store(database)
+    serde = JsonPlusSerializer(allowed_msgpack_modules=project.allowed_types or None)
+
+    def new_saver(**options: Any) -> SqliteSaver:
+        return SqliteSaver(database, serde=serde, **options)
+
+    executor = Executor(graphs, database, memory, new_saver, settings.run_timeout_s, settings.recursion_limit)
+    limits = Limits(settings.max_concurrent_runs, settings.lease_s, settings.max_attempts)
+    worker = Worker(name, database, log, signals, executor, limits)
+    state_loop = asyncio.new_event_loop()
+    state_thread = threading.Thread(target=state_loop.run_forever, name="states", daemon=True)
+    runtime = Runtime(
+        project,
+        settings,
+        database,
+        log,
+        signals,
+        graphs,
+        worker,
+        States(graphs, database, memory, new_saver),
+        Reader(log, database, signals, settings.heartbeat_s),
+        state_loop,
+    )
+    try:
+        known = [(graph_id, graphs.spec(graph_id).description) for graph_id in graphs.ids()]
+        await database.write(assistants.ensure_defaults, known)
+        state_thread.start()
+        await worker.start()
+        watch = StallWatch(worker.loop, worker.thread_id, settings.stall_s)
+        try:
+            yield runtime
+        finally:
+            watch.close()
+            await runtime.stop()
+    finally:
+        if state_thread.is_alive():
+            state_loop.call_soon_threadsafe(state_loop.stop)
+        await database.close()
+        lock.close()
+
+
+def _open_sqlite(settings: Settings) -> SqliteDatabase:
+    def prepare(connection: Any) -> None:
+        migrate_sqlite(connection)
+        store.prepare(connection)
+
+    try:
+        return SqliteDatabase(
+            settings.data_dir / "threadmill.sqlite",
+            synchronous="NORMAL" if settings.sqlite_synchronous == "NORMAL" else "FULL",
+            prepare=prepare,
+        )
+    except DatabaseError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _lock(folder: Path) -> IO[str]:
+    """One server per data directory; the lock goes with the process, however it ends."""
+    file = (folder / "lock").open("a+")
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise ConfigError(
+            f"Another Threadmill server uses {folder}: stop it, or give this one another --data-dir."
+        ) from None
+    return file

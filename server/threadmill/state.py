@@ -1,0 +1,235 @@
+"""The state of a thread: read, history, update. Works on checkpoints through the thread's own graph.
+
+Runs on an event loop apart from both the HTTP loop and the runs: building a big state takes time, and a node that
+blocks must not keep anybody from reading.
+"""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from langgraph.errors import InvalidUpdateError
+from langgraph.store.base import BaseStore
+from langgraph.types import Command, Interrupt, PregelTask, StateSnapshot, StateUpdate
+
+from threadmill import threads
+from threadmill.errors import BadRequest, Conflict
+from threadmill.graphs import Graph, Graphs
+from threadmill.jsonable import dumps
+from threadmill.threads import Thread
+from threadmill_checkpoints.database import Database, Tx
+from threadmill_checkpoints.saver.sqlite import SqliteSaver
+
+NO_GRAPH = (
+    "Thread '{}' has no assigned graph ID. This usually occurs when no runs have been made on this particular thread. "
+    "This operation requires a graph ID. Please ensure a run has been made for the thread or manually update the "
+    "thread metadata (by setting the 'graph_id' field) before running this operation."
+)
+EMPTY: dict[str, Any] = {
+    "values": {},
+    "next": [],
+    "tasks": [],
+    "metadata": None,
+    "created_at": None,
+    "checkpoint": None,
+    "parent_checkpoint": None,
+    "interrupts": [],
+    "checkpoint_id": None,
+    "parent_checkpoint_id": None,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A place in a thread's history; no id means the newest."""
+
+    checkpoint_id: str | None = None
+    checkpoint_ns: str = ""
+
+    def config(self, thread_id: str) -> dict[str, Any]:
+        place = {"thread_id": thread_id, "checkpoint_ns": self.checkpoint_ns}
+        return {"configurable": place | ({"checkpoint_id": self.checkpoint_id} if self.checkpoint_id else {})}
+
+
+@dataclass(frozen=True, slots=True)
+class States:
+    """Every method raises NotFound for an unknown thread."""
+
+    graphs: Graphs
+    database: Database
+    store: BaseStore
+    new_saver: Callable[..., SqliteSaver]
+
+    async def get(self, thread_id: str, at: Checkpoint, *, subgraphs: bool = False) -> dict[str, Any]:
+        thread = await self.database.read(threads.get, thread_id)
+        if "graph_id" not in thread.metadata:
+            return EMPTY
+        async with self._open(thread, "threads.read") as graph:
+            snapshot = await graph.aget_state(self._config(thread, at), subgraphs=subgraphs)
+            return _shown(snapshot)
+
+    async def history(
+        self,
+        thread_id: str,
+        at: Checkpoint,
+        *,
+        limit: int,
+        before: Checkpoint | None = None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> list[dict[str, Any]]:
+        """Newest first."""
+        thread = await self.database.read(threads.get, thread_id)
+        if "graph_id" not in thread.metadata or limit < 1:
+            return []
+        async with self._open(thread, "threads.read") as graph:
+            earlier: Any = before.config(thread_id) if before else None
+            wanted = dict(metadata) if metadata else None
+            config = self._config(thread, at)
+            return [
+                _shown(snapshot)
+                async for snapshot in graph.aget_state_history(config, filter=wanted, before=earlier, limit=limit)
+            ]
+
+    async def update(self, thread_id: str, at: Checkpoint, values: Any, as_node: str | None) -> dict[str, Any]:
+        """Returns the place of the new checkpoint. Conflict while a run is pending or running."""
+        return await self._write(thread_id, at, [[StateUpdate(values, as_node)]])
+
+    async def supersteps(self, thread_id: str, steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """`steps` as in the body of POST /threads."""
+        return await self._write(
+            thread_id, Checkpoint(), [[_update(update) for update in step["updates"]] for step in steps]
+        )
+
+    async def output(self, thread_id: str, run_id: str) -> bytes:
+        """What `wait` answers for a run that ended before anybody waited: from its last checkpoint."""
+        thread = await self.database.read(threads.get, thread_id)
+        if "graph_id" not in thread.metadata:
+            return b"null"
+        async with self._open(thread, "threads.read") as graph:
+            config = self._config(thread, Checkpoint())
+            async for snapshot in graph.aget_state_history(config, filter={"run_id": run_id}, limit=1):
+                keys = graph.output_channels
+                output = snapshot.values
+                if isinstance(output, dict) and not isinstance(keys, str):
+                    output = {key: output[key] for key in keys if key in output}
+                    if snapshot.interrupts:
+                        output["__interrupt__"] = list(snapshot.interrupts)
+                return dumps(output)
+        return b"null"
+
+    async def _write(self, thread_id: str, at: Checkpoint, steps: list[list[StateUpdate]]) -> dict[str, Any]:
+        def unless_busy(tx: Tx) -> None:
+            if threads.get(tx, thread_id).status == "busy":
+                raise Conflict(
+                    f"Thread {thread_id} has runs that are pending or running: wait for them or cancel them."
+                )
+
+        thread = await self.database.read(threads.get, thread_id)
+        if "graph_id" not in thread.metadata:
+            raise BadRequest(NO_GRAPH.format(thread_id))
+        await self.database.read(unless_busy)
+        async with self._open(thread, "threads.update", guard=unless_busy) as graph:
+            try:
+                config = await graph.abulk_update_state(self._config(thread, at), steps)
+            except InvalidUpdateError as error:
+                raise BadRequest(str(error)) from error
+            snapshot = await graph.aget_state(self._config(thread, Checkpoint()))
+        await self.database.write(self._keep, thread_id, snapshot)
+        place = {key: config["configurable"].get(key) for key in ("thread_id", "checkpoint_ns", "checkpoint_id")}
+        return {"checkpoint": place, "configurable": place, "checkpoint_id": place["checkpoint_id"]}
+
+    def _keep(self, tx: Tx, thread_id: str, snapshot: StateSnapshot) -> None:
+        values = snapshot.values
+        threads.set_state(
+            tx,
+            thread_id,
+            outcome="interrupted" if snapshot.next else "idle",
+            values=dumps(values),
+            interrupts={
+                task.id: [_interrupt(one) for one in task.interrupts] for task in snapshot.tasks if task.interrupts
+            },
+            summary=threads.summarise(values.get("messages")) if isinstance(values, dict) else None,
+        )
+
+    @asynccontextmanager
+    async def _open(
+        self, thread: Thread, access: Literal["threads.read", "threads.update"], **saver: Any
+    ) -> AsyncIterator[Graph]:
+        config: Any = {"configurable": {**thread.config.get("configurable", {}), "thread_id": thread.thread_id}}
+        async with self.graphs.open(
+            thread.metadata["graph_id"],
+            config,
+            access=access,
+            store=self.store,
+            checkpointer=self.new_saver(**saver),
+        ) as graph:
+            yield graph
+
+    def _config(self, thread: Thread, at: Checkpoint) -> Any:
+        place = at.config(thread.thread_id)["configurable"]
+        own = thread.config.get("configurable", {})
+        return {"configurable": {**own, "graph_id": thread.metadata["graph_id"], **place}}
+
+
+def _update(update: Mapping[str, Any]) -> StateUpdate:
+    command = update.get("command")
+    if command is None:
+        return StateUpdate(update.get("values"), update.get("as_node"))
+    return StateUpdate(
+        Command(update=command.get("update"), resume=command.get("resume"), goto=command.get("goto") or ()),  # type: ignore[arg-type]
+        update.get("as_node"),
+    )
+
+
+def _shown(snapshot: StateSnapshot) -> dict[str, Any]:
+    """A StateSnapshot as the wire has it."""
+    here, parent = _place(snapshot.config), _place(snapshot.parent_config)
+    return {
+        "values": snapshot.values,
+        "next": list(snapshot.next),
+        "tasks": [_task(task) for task in snapshot.tasks],
+        "metadata": _metadata(snapshot),
+        "created_at": snapshot.created_at,
+        "checkpoint": here,
+        "parent_checkpoint": parent,
+        "interrupts": [_interrupt(one) for one in snapshot.interrupts],
+        "checkpoint_id": here and here.get("checkpoint_id"),
+        "parent_checkpoint_id": parent and parent.get("checkpoint_id"),
+    }
+
+
+def _metadata(snapshot: StateSnapshot) -> dict[str, Any] | None:
+    """Without what is about a request, not about the state."""
+    if snapshot.metadata is None:
+        return None
+    kept = {k: v for k, v in snapshot.metadata.items() if k not in ("langgraph_auth_user_id", "langgraph_request_id")}
+    return {**kept, "thread_id": snapshot.config["configurable"]["thread_id"]}
+
+
+def _place(config: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    place = (config or {}).get("configurable", {})
+    keys = ("checkpoint_id", "thread_id", "checkpoint_ns", "checkpoint_map")
+    return {key: place[key] for key in keys if key in place} if place.get("checkpoint_id") else None
+
+
+def _task(task: PregelTask) -> dict[str, Any]:
+    nested = isinstance(task.state, StateSnapshot)
+    return {
+        "id": task.id,
+        "name": task.name,
+        "path": list(task.path),
+        "error": None if task.error is None else str(task.error) if isinstance(task.error, str) else repr(task.error),
+        "interrupts": [_interrupt(one) for one in task.interrupts],
+        "checkpoint": None if nested or task.state is None else _subgraph(task.state),
+        "state": _shown(task.state) if isinstance(task.state, StateSnapshot) else None,
+        "result": task.result,
+    }
+
+
+def _subgraph(config: Any) -> dict[str, Any]:
+    return {key: config["configurable"].get(key) for key in ("thread_id", "checkpoint_ns")}
+
+
+def _interrupt(interrupt: Interrupt) -> dict[str, Any]:
+    return {"id": interrupt.id, "value": interrupt.value}

@@ -1,0 +1,163 @@
+"""The log of a run as the stream that LangGraph SDKs read (v1).
+
+`Projection` translates events into (name, data); it holds no connection and knows no framework. `follow` is the reader:
+it replays a run's events from the log, goes on live, and ends with the run.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from langchain_core.messages import AIMessageChunk, BaseMessageChunk, message_chunk_to_message
+
+from threadmill.errors import NotFound
+from threadmill.events.event import END, ERROR, METADATA, Event
+from threadmill.events.log import EventLog
+from threadmill.jsonable import dumps
+from threadmill.runs import run as runs
+from threadmill.runs.run import Run
+from threadmill.signals import Signals
+from threadmill.streaming import sse
+from threadmill_checkpoints.database import Database
+
+
+@dataclass(slots=True)
+class Projection:
+    """`modes`: the stream modes wanted, None for all that the run recorded.
+
+    A filter names modes only, so it also leaves out `metadata`; what tells of a failure always passes.
+    """
+
+    recorded: frozenset[str]
+    modes: frozenset[str] | None = None
+    _partial: dict[str, BaseMessageChunk] = field(default_factory=dict)
+    _announced: set[str] = field(default_factory=set)
+
+    def __call__(self, event: Event) -> Iterator[tuple[str, bytes]]:
+        method = event.method
+        if method == METADATA:
+            self._partial.clear()
+            if self.modes is None:
+                yield METADATA, event.data
+        elif method == ERROR:
+            yield ERROR, event.data
+        elif method == "messages":
+            yield from self._messages(event)
+        elif method != END and (self.modes is None or method in self.modes):
+            yield _named(event), event.data
+
+    def _messages(self, event: Event) -> Iterator[tuple[str, bytes]]:
+        wanted = self.recorded if self.modes is None else self.modes
+        if "messages-tuple" in wanted or ("messages" in wanted and "messages" not in self.recorded):
+            yield _named(event), event.data
+        if "messages" in wanted and "messages" in self.recorded:
+            message, metadata = orjson.loads(event.data)
+            key = message["id"]
+            if key not in self._announced:
+                self._announced.add(key)
+                yield "messages/metadata", dumps({key: {"metadata": metadata}})
+            if message["type"] == "AIMessageChunk":
+                yield "messages/partial", dumps([self._accumulate(key, message)])
+            else:
+                yield "messages/complete", dumps([message])
+
+    def _accumulate(self, key: str, message: dict[str, Any]) -> Any:
+        """The message as far as it is known, from one more chunk of it."""
+        chunk: BaseMessageChunk = AIMessageChunk(**{name: v for name, v in message.items() if v is not None})
+        if key in self._partial:
+            chunk = self._partial[key] + chunk
+        self._partial[key] = chunk
+        return message_chunk_to_message(chunk)
+
+
+def _named(event: Event) -> str:
+    return "|".join((event.method, *event.namespace))
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Follows runs; one for the whole server."""
+
+    log: EventLog
+    database: Database
+    signals: Signals
+    heartbeat_s: float = 5.0
+
+    async def follow(
+        self, run: Run, *, modes: frozenset[str] | None = None, last_event_id: str | None = None
+    ) -> AsyncIterator[bytes]:
+        """The bytes of a run's stream: what was recorded after `last_event_id`, then what comes, until the run ends.
+
+        An id that is not one of this run's (absent, -1, garbage, another run's, the future) starts from the
+        beginning, so that every reader ends with the whole. Events carry ids if the run was asked to be resumable.
+        """
+        with self.signals.subscribe(f"run:{run.run_id}") as waiter:
+            now: Run | None = run
+            while now is not None and now.active and now.first_seq is None:  # its turn has not come
+                if self.log.closing:
+                    yield sse.DRAINING
+                    return
+                if not await waiter.wait(self.heartbeat_s):
+                    yield sse.HEARTBEAT
+                now = await self.database.read(runs.find, run.run_id)
+        if now is None or now.first_seq is None:  # cancelled before it began
+            return
+        ended = False
+        async for frames, ended in self._replay(
+            now, Projection(frozenset(now.kwargs["stream_mode"]), modes), last_event_id
+        ):
+            if frames:
+                yield frames
+        if not ended:
+            yield sse.DRAINING
+
+    async def _replay(
+        self, run: Run, projection: Projection, last_event_id: str | None
+    ) -> AsyncIterator[tuple[bytes, bool]]:
+        """(frames, whether the run has ended)"""
+        before = (run.first_seq or 1) - 1
+        seen = max(before, _seen(run, last_event_id))
+        # A partial message is built from the run's first event on, even if it is sent from a later one on.
+        start = before if "messages" in projection.recorded else seen
+        async for batch in self.log.tail(run.thread_id, start, self.heartbeat_s):
+            out: list[bytes] = []
+            for event in batch:
+                if event.run_id != run.run_id:  # the thread went on without an end: this run was given up
+                    yield b"".join(out) + await self._epitaph(run), True
+                    return
+                for name, data in projection(event):
+                    if event.seq > seen:
+                        out.append(sse.frame(name, data, event.seq if run.kwargs["resumable"] else None))
+                if event.method == END:
+                    yield b"".join(out), True
+                    return
+            if batch:
+                yield b"".join(out), False
+            else:
+                now = await self.database.read(runs.find, run.run_id)
+                if now is None or not now.active:
+                    yield await self._epitaph(run), True
+                    return
+                yield sse.HEARTBEAT, False
+
+    async def _epitaph(self, run: Run) -> bytes:
+        """What is to be said of a run that is over but whose log has no end: it crashed too often, or is gone."""
+        now = await self.database.read(runs.find, run.run_id)
+        return sse.frame(ERROR, dumps(now.error)) if now is not None and now.status == "error" else b""
+
+
+def _seen(run: Run, last_event_id: str | None) -> int:
+    """The number of the last event that the reader has of this run, 0 if none."""
+    try:
+        seq = int(last_event_id or "")
+    except ValueError:
+        return 0
+    first = run.first_seq or 0
+    known = seq >= first and (run.last_seq is None or seq <= run.last_seq)
+    return seq if known else 0
+
+
+def unknown(error: NotFound) -> bytes:
+    """The stream of a run that does not exist."""
+    return sse.frame(ERROR, dumps({"error": "HTTPException", "message": f"404: {error}"}))

@@ -1,0 +1,38 @@
+"""The output of a run, for a client that waits for it."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from threadmill.jsonable import dumps
+from threadmill.runs import run as runs
+from threadmill.runs.run import Run
+from threadmill.signals import Waiter
+from threadmill_checkpoints.database import Database
+
+NOT_FOUND = dumps({"__error__": {"error": "HTTPException", "message": "404: Run not found"}})
+KEEPALIVE = b"\n"  # JSON allows it before the value
+
+
+async def output(
+    waiter: Waiter,
+    outputs: dict[str, bytes],
+    database: Database,
+    run: Run,
+    state: Callable[[str, str], Awaitable[bytes]],
+    heartbeat_s: float,
+) -> AsyncIterator[bytes]:
+    """A newline for each `heartbeat_s`, then the output as JSON. `waiter` watches `run:<id>` since before it began."""
+    while True:
+        known = outputs.pop(run.run_id, None)
+        if known is not None:
+            yield known
+            return
+        now = await database.read(runs.find, run.run_id)
+        if now is None:
+            yield NOT_FOUND
+            return
+        if not now.active:
+            failed = now.error is not None and now.status in ("error", "timeout")
+            yield dumps({"__error__": now.error}) if failed else await state(run.thread_id, run.run_id)
+            return
+        if not await waiter.wait(heartbeat_s):
+            yield KEEPALIVE

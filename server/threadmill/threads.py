@@ -1,0 +1,377 @@
+"""Threads: one row per conversation, and what a list of conversations shows.
+
+A thread's status is derived here, in one expression, from its runs and from what the last finished run left.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+from threadmill.errors import Conflict, NotFound
+from threadmill.ids import stamp
+from threadmill.jsonable import dumps_text
+from threadmill_checkpoints.database import Row, Tx
+from threadmill_checkpoints.saver import rows as checkpoints
+
+Outcome = Literal["idle", "interrupted", "error"]
+STATUSES = ("idle", "busy", "interrupted", "error")
+SORTS = ("thread_id", "status", "created_at", "updated_at", "state_updated_at", "last_activity_at", "title")
+
+STATUS = (
+    "CASE WHEN EXISTS (SELECT 1 FROM runs WHERE runs.thread_id = threads.thread_id "
+    "AND runs.status IN ('pending', 'running')) THEN 'busy' ELSE outcome END"
+)
+COLUMNS = (
+    "threads.thread_id, created_at, updated_at, state_updated_at, metadata, config, error, interrupts, title, "
+    f"title_source, preview, message_count, last_activity_at, {STATUS} AS status"
+)
+VALUES = "(SELECT data FROM thread_values WHERE thread_values.thread_id = threads.thread_id) AS data"
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """`values` is the newest state as JSON bytes, None when not read or not there yet."""
+
+    thread_id: str
+    created_at: str
+    updated_at: str
+    state_updated_at: str
+    metadata: dict[str, Any]
+    status: str
+    config: dict[str, Any]
+    values: bytes | None
+    error: dict[str, Any] | None
+    interrupts: dict[str, Any] | None
+    title: str | None
+    title_source: str | None
+    preview: str | None
+    message_count: int
+    last_activity_at: str
+
+    @classmethod
+    def from_row(cls, row: Row) -> Self:
+        fields = {name: row[name] for name in cls.__slots__ if name != "values"}
+        for name in ("metadata", "config", "error", "interrupts"):
+            fields[name] = json.loads(fields[name]) if fields[name] is not None else None
+        return cls(**fields, values=row["data"] if "data" in row.keys() else None)  # noqa: SIM118
+
+
+def create(
+    tx: Tx,
+    thread_id: str,
+    *,
+    metadata: Mapping[str, Any] | None = None,
+    if_exists: str = "raise",
+    ephemeral: bool = False,
+) -> bool:
+    """True when it was created, False when it was there and `if_exists` is "do_nothing"."""
+    now = stamp(tx.now)
+    created = tx.run(
+        "INSERT INTO threads (thread_id, created_at, updated_at, state_updated_at, last_activity_at, metadata, config, "
+        "ephemeral) VALUES (:thread_id, :now, :now, :now, :now, '{}', '{}', :ephemeral) "
+        "ON CONFLICT (thread_id) DO NOTHING",
+        thread_id=thread_id,
+        now=now,
+        ephemeral=ephemeral,
+    )
+    if created:
+        _put_metadata(tx, thread_id, dict(metadata or {}))
+    elif if_exists != "do_nothing":
+        raise Conflict(f"Thread with ID {thread_id} already exists")
+    return bool(created)
+
+
+def get(tx: Tx, thread_id: str, *, values: bool = False) -> Thread:
+    columns = f"{COLUMNS}, {VALUES}" if values else COLUMNS
+    row = tx.one(f"SELECT {columns} FROM threads WHERE thread_id = :thread_id", thread_id=thread_id)
+    if row is None:
+        raise NotFound(f"Thread with ID {thread_id} not found")
+    return Thread.from_row(row)
+
+
+def require(tx: Tx, thread_id: str) -> None:
+    if tx.one("SELECT 1 FROM threads WHERE thread_id = :thread_id", thread_id=thread_id) is None:
+        raise NotFound(f"Thread with ID {thread_id} not found")
+
+
+def patch(tx: Tx, thread_id: str, *, metadata: Mapping[str, Any] | None, title: str | None = None) -> None:
+    """Merge metadata; a title given here is the user's and no longer made from the messages."""
+    thread = get(tx, thread_id)
+    if metadata:
+        _put_metadata(tx, thread_id, {**thread.metadata, **metadata})
+    tx.run(
+        "UPDATE threads SET updated_at = :now, title = coalesce(:title, title), "
+        "title_source = CASE WHEN :title IS NULL THEN title_source ELSE 'user' END WHERE thread_id = :thread_id",
+        thread_id=thread_id,
+        title=title,
+        now=stamp(tx.now),
+    )
+
+
+def delete(tx: Tx, thread_id: str) -> None:
+    """The thread with its runs, events, values, metadata (by foreign key) and checkpoints."""
+    if not tx.run("DELETE FROM threads WHERE thread_id = :thread_id", thread_id=thread_id):
+        raise NotFound(f"Thread with ID {thread_id} not found")
+    checkpoints.delete_thread(tx, thread_id)
+
+
+def copy(tx: Tx, source: str, target: str) -> None:
+    """A new thread with the same metadata, state and whole history; runs and events stay with the source."""
+    if tx.one("SELECT 1 FROM threads WHERE thread_id = :source", source=source) is None:
+        raise Conflict("Conflict")
+    thread = get(tx, source)
+    create(tx, target, metadata=thread.metadata)
+    tx.run(
+        "UPDATE threads SET (config, outcome, error, interrupts, title, title_source, preview, message_count) = "
+        "(SELECT config, outcome, error, interrupts, title, title_source, preview, message_count FROM threads AS s "
+        "WHERE s.thread_id = :source) WHERE thread_id = :target",
+        source=source,
+        target=target,
+    )
+    tx.run(
+        "INSERT INTO thread_values (thread_id, data) SELECT :target, data FROM thread_values WHERE thread_id = :source",
+        source=source,
+        target=target,
+    )
+    checkpoints.copy_thread(tx, source, target)
+
+
+def touch_for_run(tx: Tx, thread_id: str, graph_id: str, assistant_id: str, config: Mapping[str, Any]) -> None:
+    """Creating a run names its graph and assistant in the thread's metadata and keeps the config it was given."""
+    row = tx.one("SELECT metadata FROM threads WHERE thread_id = :thread_id", thread_id=thread_id)
+    metadata = json.loads(row["metadata"]) if row else {}
+    wanted = {"graph_id": graph_id, "assistant_id": assistant_id}
+    if metadata | wanted != metadata:
+        _put_metadata(tx, thread_id, metadata | wanted)
+    now = stamp(tx.now)
+    tx.run(
+        "UPDATE threads SET updated_at = :now, last_activity_at = :now, config = :config WHERE thread_id = :thread_id",
+        thread_id=thread_id,
+        config=dumps_text(config),
+        now=now,
+    )
+
+
+def set_state(
+    tx: Tx,
+    thread_id: str,
+    *,
+    outcome: Outcome,
+    values: bytes | None,
+    interrupts: Mapping[str, Any] | None = None,
+    error: Mapping[str, Any] | None = None,
+    summary: "Summary | None" = None,
+) -> None:
+    """What a finished run or a state update leaves. `values` None keeps the ones there are."""
+    now = stamp(tx.now)
+    tx.run(
+        "UPDATE threads SET outcome = :outcome, interrupts = :interrupts, error = :error, updated_at = :now, "
+        "state_updated_at = :now, last_activity_at = :now WHERE thread_id = :thread_id",
+        thread_id=thread_id,
+        outcome=outcome,
+        interrupts=dumps_text(interrupts or {}),
+        error=None if error is None else dumps_text(error),
+        now=now,
+    )
+    if values is not None:
+        tx.run(
+            "INSERT INTO thread_values (thread_id, data) VALUES (:thread_id, :data) "
+            "ON CONFLICT (thread_id) DO UPDATE SET data = excluded.data",
+            thread_id=thread_id,
+            data=values,
+        )
+    if summary is not None:
+        tx.run(
+            "UPDATE threads SET preview = :preview, message_count = :count, "
+            "title = CASE WHEN title_source = 'user' THEN title ELSE :title END, "
+            "title_source = CASE WHEN title_source = 'user' THEN 'user' WHEN :title IS NULL THEN NULL ELSE 'auto' END "
+            "WHERE thread_id = :thread_id",
+            thread_id=thread_id,
+            preview=summary.preview,
+            count=summary.message_count,
+            title=summary.title,
+        )
+
+
+def undo_run(tx: Tx, thread_id: str, error: Mapping[str, Any]) -> None:
+    """A run was rolled back: the state is what it was before, and so is what the thread waits for."""
+    tx.run(
+        "UPDATE threads SET outcome = CASE WHEN coalesce(interrupts, '{}') = '{}' THEN 'idle' ELSE 'interrupted' END, "
+        "error = :error, updated_at = :now WHERE thread_id = :thread_id",
+        thread_id=thread_id,
+        error=dumps_text(error),
+        now=stamp(tx.now),
+    )
+
+
+def announce(tx: Tx, thread_id: str, messages: Any) -> None:
+    """A run was accepted: let lists show its question at once, before any state has it."""
+    said = summarise(messages)
+    if said.title is None:
+        return
+    tx.run(
+        "UPDATE threads SET title_source = CASE WHEN title IS NULL THEN 'auto' ELSE title_source END, "
+        "title = coalesce(title, :title), preview = :preview WHERE thread_id = :thread_id",
+        thread_id=thread_id,
+        title=said.title,
+        preview=said.preview,
+    )
+
+
+def delete_ephemeral(tx: Tx, before: str) -> int:
+    """Threads of stateless runs whose last run ended before `before`."""
+    rows = tx.all(
+        "SELECT thread_id FROM threads WHERE ephemeral = 1 AND last_activity_at < :before AND NOT EXISTS "
+        "(SELECT 1 FROM runs WHERE runs.thread_id = threads.thread_id AND status IN ('pending', 'running'))",
+        before=before,
+    )
+    for row in rows:
+        delete(tx, row["thread_id"])
+    return len(rows)
+
+
+# Lists
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a list shows of a conversation: taken from the state's `messages`."""
+
+    title: str | None
+    preview: str | None
+    message_count: int
+
+
+TITLE, PREVIEW = 80, 160  # characters
+
+
+def summarise(messages: Any) -> Summary:
+    """Title from the first thing a human said, preview from the last thing said. Takes message objects or JSON."""
+    listed = messages if isinstance(messages, list) else [messages] if messages else []
+    said = [(kind, text) for kind, text in map(_said, listed) if text]
+    title = next((text for kind, text in said if kind in ("human", "user")), None)
+    preview = said[-1][1] if said else None
+    return Summary(title and shorten(title, TITLE), preview and shorten(preview, PREVIEW), len(listed))
+
+
+def shorten(text: str, width: int) -> str:
+    line = " ".join(text[: width * 4].split())
+    return line if len(line) <= width else line[: width - 1] + "…"
+
+
+def _said(message: Any) -> tuple[str, str]:
+    """(who, text)"""
+    if isinstance(message, str):
+        return "human", message
+    if isinstance(message, list | tuple) and len(message) == 2:
+        return str(message[0]), _text(message[1])
+    if isinstance(message, Mapping):
+        return str(message.get("role") or message.get("type") or ""), _text(message.get("content"))
+    return str(getattr(message, "type", "")), _text(getattr(message, "content", None))
+
+
+def _text(content: Any) -> str:
+    """The readable part of a message's content: a string, or the text blocks of a list."""
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else []
+    return " ".join(
+        part if isinstance(part, str) else str(part.get("text", ""))
+        for part in parts
+        if isinstance(part, str | Mapping)
+    ).strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    metadata: Mapping[str, Any] | None = None
+    values: Mapping[str, Any] | None = None
+    status: str | None = None
+    ids: Sequence[str] | None = None
+
+    def where(self, tx: Tx) -> tuple[str, dict[str, Any]]:
+        conditions, params = ["ephemeral = 0"], dict[str, Any]()
+        for number, (key, value) in enumerate(_leaves(self.metadata or {})):
+            params |= {f"k{number}": key, f"v{number}": value}
+            match = f"FROM thread_metadata m WHERE m.key = :k{number} AND m.value = :v{number}"
+            many = tx.one(
+                "SELECT count(*) AS n FROM "
+                "(SELECT 1 FROM thread_metadata WHERE key = :key AND value = :value LIMIT 1000)",
+                key=key,
+                value=value,
+            )
+            # A value that many threads share is checked along the sorted list; a rare one leads to its threads.
+            if many and many["n"] == 1000:
+                conditions.append(f"EXISTS (SELECT 1 {match} AND m.thread_id = threads.thread_id)")
+            else:
+                conditions.append(f"threads.thread_id IN (SELECT m.thread_id {match})")
+        if self.metadata and _needs_document(self.metadata):
+            conditions.append(tx.dialect.contains("metadata", "metadata"))
+            params["metadata"] = json.dumps(self.metadata)
+        if self.values:
+            contains = tx.dialect.contains("CAST(data AS TEXT)", "values")
+            conditions.append(f"threads.thread_id IN (SELECT thread_id FROM thread_values WHERE {contains})")
+            params["values"] = json.dumps(self.values)
+        if self.status is not None:
+            conditions.append(f"{STATUS} = :status")
+            params["status"] = self.status
+        if self.ids is not None:
+            conditions.append("threads.thread_id IN (SELECT value FROM json_each(:ids))")
+            params["ids"] = json.dumps(list(self.ids))
+        return " AND ".join(conditions), params
+
+
+def search(
+    tx: Tx, wanted: Filter, *, sort_by: str, sort_order: str, limit: int, offset: int, values: bool
+) -> tuple[list[Thread], int]:
+    """A page and the total. `sort_by` is one of SORTS. States are read only when `values`."""
+    where, params = wanted.where(tx)
+    columns = f"{COLUMNS}, {VALUES}" if values else COLUMNS
+    order = f"{SORTS[SORTS.index(sort_by)]} {'ASC' if sort_order == 'asc' else 'DESC'}"
+    rows = tx.all(
+        f"SELECT {columns} FROM threads WHERE {where} ORDER BY {order}, threads.thread_id DESC "
+        "LIMIT :limit OFFSET :offset",
+        **params,
+        limit=limit,
+        offset=offset,
+    )
+    found = [Thread.from_row(row) for row in rows]
+    if len(found) < limit and (found or not offset):
+        return found, offset + len(found)
+    return found, count(tx, wanted)
+
+
+def count(tx: Tx, wanted: Filter) -> int:
+    where, params = wanted.where(tx)
+    row = tx.one(f"SELECT count(*) AS n FROM threads WHERE {where}", **params)
+    return row["n"] if row else 0
+
+
+def _put_metadata(tx: Tx, thread_id: str, metadata: Mapping[str, Any]) -> None:
+    tx.run(
+        "UPDATE threads SET metadata = :metadata WHERE thread_id = :thread_id",
+        thread_id=thread_id,
+        metadata=dumps_text(metadata),
+    )
+    tx.run("DELETE FROM thread_metadata WHERE thread_id = :thread_id", thread_id=thread_id)
+    tx.many(
+        "INSERT OR IGNORE INTO thread_metadata (key, value, thread_id) VALUES (?, ?, ?)",
+        [(key, value, thread_id) for key, value in _leaves(metadata)],
+    )
+
+
+def _leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
+    """(JSON path, JSON scalar) of every scalar that is not inside a list: what the index holds and is asked for."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _leaves(item, (*path, str(key)))
+    elif not isinstance(value, list):
+        yield json.dumps(path), json.dumps(value)
+
+
+def _needs_document(wanted: Any) -> bool:
+    """Whether leaves alone do not say it: lists, and objects that must merely be there."""
+    if isinstance(wanted, Mapping):
+        return not wanted or any(_needs_document(item) for item in wanted.values())
+    return isinstance(wanted, list)
