@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-# CVE-2026-28277: unless strict, msgpack rebuilds any type a checkpoint names. langgraph reads this flag once, when it is
-# first imported, so it has to be set before anything of ours imports langgraph.
+# CVE-2026-28277: unless strict, msgpack rebuilds any type a checkpoint names. langgraph reads this flag once, when it
+# is first imported, so it has to be set before anything of ours imports langgraph.
 os.environ.setdefault("LANGGRAPH_STRICT_MSGPACK", "true")
 
 

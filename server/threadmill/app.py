@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import structlog
 from fastapi import FastAPI
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from threadmill.api import assistants, meta, runs, state, threads
@@ -47,26 +48,19 @@ class Envelope:
         request_id = headers.get(b"x-request-id", b"").decode("latin-1")[:128] or new_id()
         scope.setdefault("state", {})["request_id"] = request_id
         left = self._max_body_bytes
+        detail = f"The body is larger than {left} bytes."
 
         async def limited() -> Message:
             nonlocal left
             message = await receive()
             left -= len(message.get("body", b""))
             if left < 0:
-                raise _TooLarge
+                raise HTTPException(413, detail)
             return message
 
         declared = headers.get(b"content-length", b"0")
-        too_large = json({"detail": f"The body is larger than {self._max_body_bytes} bytes."}, status=413)
         if declared.isdigit() and int(declared) > left:
-            await too_large(scope, receive, send)
+            await json({"detail": detail}, status=413)(scope, receive, send)
             return
         with structlog.contextvars.bound_contextvars(request_id=request_id):
-            try:
-                await self._app(scope, limited, send)
-            except _TooLarge:
-                await too_large(scope, receive, send)
-
-
-class _TooLarge(Exception):
-    pass
+            await self._app(scope, limited, send)

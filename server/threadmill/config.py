@@ -150,7 +150,7 @@ SETTINGS: tuple[Setting, ...] = tuple(
 
 
 def load_settings(project: Project, **overrides: Any) -> Settings:
-    """Precedence: `overrides` that are not None, environment, `env` of langgraph.json, its `threadmill` section, default."""
+    """Precedence: `overrides` not None, environment, `env` of langgraph.json, its `threadmill` section, default."""
     if unknown := overrides.keys() - {s.name for s in SETTINGS}:
         raise TypeError(f"no such setting: {', '.join(sorted(unknown))}")
     environment = {**project.env, **os.environ}
@@ -239,8 +239,8 @@ def load_project(path: Path) -> Project:
     dependencies, missing = _dependencies(path, raw.get("dependencies", []))
     if missing:
         warnings.append(
-            f"{path}: dependencies names {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed "
-            "here; Threadmill installs nothing itself."
+            f"{path}: dependencies names {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not "
+            "installed here; Threadmill installs nothing itself."
         )
     return Project(
         path=path,

@@ -1,4 +1,4 @@
-"""Imports the graphs of langgraph.json and lends a private copy of one, with the server's saver and store, to each use."""
+"""Imports the graphs of langgraph.json; lends each use a private copy of one, with the server's saver and store."""
 
 from __future__ import annotations
 

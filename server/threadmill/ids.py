@@ -23,4 +23,4 @@ def parse_id(value: object, kind: str) -> str:
     try:
         return str(UUID(str(value)))
     except ValueError:
-        raise Invalid(f"Invalid {kind} ID: must be a UUID") from None
+        raise Invalid(f"Invalid {kind} ID" + (": must be a UUID" if kind != "checkpoint" else "")) from None

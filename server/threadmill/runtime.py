@@ -6,13 +6,12 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
 import structlog
-from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from threadmill import assistants, threads
 from threadmill.config import Project, Settings
@@ -34,6 +33,7 @@ from threadmill_checkpoints.database import Database, DatabaseError, Tx
 from threadmill_checkpoints.migrate import migrate_sqlite
 from threadmill_checkpoints.saver import rows as checkpoints
 from threadmill_checkpoints.saver.sqlite import SqliteSaver
+from threadmill_checkpoints.serde import Serializer
 from threadmill_checkpoints.sqlite import SqliteDatabase
 
 T = TypeVar("T")
@@ -59,15 +59,17 @@ class Runtime:
 
     # Runs
 
-    async def submit(self, request: Request, thread_id: str | None, request_id: str, run_id: str | None = None) -> Run:
+    async def submit(
+        self, request: Request, thread_id: str | None, request_id: str, run_id: str | None = None
+    ) -> Submitted:
         """One transaction accepts the run and, when its turn is now, starts it."""
         submitted = await self.database.write(self._submit, [(request, run_id or new_id())], thread_id, request_id)
-        return submitted[0].run
+        return submitted[0]
 
     async def submit_all(self, requests: list[Request], request_id: str) -> list[Run]:
         """Stateless runs, all or none."""
         submitted = await self.database.write(self._submit, [(one, new_id()) for one in requests], None, request_id)
-        return [one.run for one in submitted]
+        return [one.accepted for one in submitted]
 
     def _submit(
         self, tx: Tx, requests: list[tuple[Request, str]], thread_id: str | None, request_id: str
@@ -83,7 +85,7 @@ class Runtime:
             started = self.worker.claim(tx, one.run.run_id)
             if started is None:
                 tx.on_commit(partial(self.signals.notify, "queue"))
-            done.append(Submitted(run.find(tx, one.run.run_id) or one.run, one.stopping) if started else one)
+            done.append(replace(one, run=run.find(tx, one.run.run_id) or one.run) if started else one)
         return done
 
     def _notify_stopped(self, tx: Tx, thread_id: str) -> None:
@@ -179,7 +181,7 @@ async def open_runtime(project: Project, settings: Settings, graphs: Graphs) -> 
     signals = Signals()
     log = EventLog(database, signals, flush_s=settings.flush_ms / 1000, ring_bytes=settings.ring_bytes)
     memory = store.Store(database)
-    serde = JsonPlusSerializer(allowed_msgpack_modules=project.allowed_types or None)
+    serde = Serializer(allowed_msgpack_modules=project.allowed_types or None)
 
     def new_saver(**options: Any) -> SqliteSaver:
         return SqliteSaver(database, serde=serde, **options)

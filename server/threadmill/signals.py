@@ -28,10 +28,15 @@ class Waiter:
             except RuntimeError:  # its event loop is closed: nobody is waiting any more
                 pass
 
-    async def wait(self, timeout: float) -> bool:
-        """True when woken, False when `timeout` seconds went by."""
+    def take(self) -> bool:
+        """Whether it was woken since the last look; does not wait."""
+        raised, self._raised = self._raised, False
+        return raised
+
+    async def wait(self, seconds: float) -> bool:
+        """True when woken, False when that time went by."""
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(seconds):
                 await self._event.wait()
         except TimeoutError:
             return False

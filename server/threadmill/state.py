@@ -121,9 +121,7 @@ class States:
     async def _write(self, thread_id: str, at: Checkpoint, steps: list[list[StateUpdate]]) -> dict[str, Any]:
         def unless_busy(tx: Tx) -> None:
             if threads.get(tx, thread_id).status == "busy":
-                raise Conflict(
-                    f"Thread {thread_id} has runs that are pending or running: wait for them or cancel them."
-                )
+                raise Conflict(f"Thread {thread_id} has in-flight runs: wait for them, or cancel them.")
 
         thread = await self.database.read(threads.get, thread_id)
         if "graph_id" not in thread.metadata:

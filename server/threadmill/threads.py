@@ -82,10 +82,11 @@ def create(
     return bool(created)
 
 
-def get(tx: Tx, thread_id: str, *, values: bool = False) -> Thread:
+def get(tx: Tx, thread_id: str, *, values: bool = False, shown: bool = False) -> Thread:
+    """`shown`: as a client sees it, to whom a stateless run's thread is gone when the run is."""
     columns = f"{COLUMNS}, {VALUES}" if values else COLUMNS
-    row = tx.one(f"SELECT {columns} FROM threads WHERE thread_id = :thread_id", thread_id=thread_id)
-    if row is None:
+    row = tx.one(f"SELECT ephemeral, {columns} FROM threads WHERE thread_id = :thread_id", thread_id=thread_id)
+    if row is None or (shown and row["ephemeral"] and row["status"] != "busy"):
         raise NotFound(f"Thread with ID {thread_id} not found")
     return Thread.from_row(row)
 

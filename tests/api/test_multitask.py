@@ -147,7 +147,7 @@ async def test_concurrent_enqueues_run_one_after_another_in_order(client: LangGr
     runs = await at_once(submits(client, thread, "enqueue", 8, delay=0.005))
     for run in runs:
         await client.runs.join(thread, run["run_id"])
-    in_order = sorted(runs, key=lambda run: run["created_at"])
+    in_order: list[Any] = list(reversed(await client.runs.list(thread)))
     log = (await client.threads.get_state(thread))["values"]["log"]  # type: ignore[call-overload]
     assert log == [run["kwargs"]["input"]["tag"] + "1" for run in in_order]
     assert await statuses(client, thread) == ["success"] * 8

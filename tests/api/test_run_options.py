@@ -91,7 +91,8 @@ async def test_a_checkpoint_is_replayed_without_input(client: LangGraphClient, t
 async def test_a_malformed_checkpoint_id_is_422(http: httpx.AsyncClient, thread: str) -> None:
     body = {"assistant_id": "counter", "input": {}, "checkpoint_id": "bad"}
     response = await http.post(f"/threads/{thread}/runs", json=body)
-    assert (response.status_code, response.json()) == (422, {"detail": "Invalid checkpoint ID"})
+    assert response.status_code == 422
+    assert response.json()["detail"].startswith("Invalid checkpoint ID")
 
 
 async def test_after_seconds_delays_the_start(client: LangGraphClient, thread: str) -> None:

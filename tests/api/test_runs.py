@@ -24,7 +24,8 @@ async def test_a_run_is_a_complete_object(client: LangGraphClient) -> None:
         interrupt_after=["nothing"],
     )
     assert set(run) >= {"run_id", "thread_id", "assistant_id", "metadata", "status", "kwargs", "multitask_strategy"}
-    assert (run["status"], run["multitask_strategy"], run["thread_id"]) == ("pending", "enqueue", thread)
+    assert (run["multitask_strategy"], run["thread_id"]) == ("enqueue", thread)
+    assert run["status"] in ("pending", "running"), "a free worker may be quicker than the answer"
     assert uuid.UUID(run["run_id"]).version == 7
     assistant = run["assistant_id"]
     assert run["metadata"] == {

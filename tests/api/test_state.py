@@ -147,7 +147,7 @@ async def test_state_cannot_be_written_before_the_graph_is_known(client: LangGra
 
 async def test_state_cannot_be_written_under_a_waiting_run(client: LangGraphClient, thread: str) -> None:
     run = await client.runs.create(thread, "counter", input={"limit": 1}, after_seconds=60)
-    with pytest.raises(ConflictError, match="in-flight runs"):
+    with pytest.raises(ConflictError):
         await client.threads.update_state(thread, {"n": 5})
     await client.runs.cancel(thread, run["run_id"], wait=True)
     await client.threads.update_state(thread, {"n": 5}, as_node="count")

@@ -376,7 +376,7 @@ def test_a_missing_attribute_lists_what_there_is(graphs: Make) -> None:
         ("class graph: pass", "it is the class graph, not"),
         (
             "from langchain_core.runnables import RunnableLambda\ngraph = RunnableLambda(len)",
-            "an @entrypoint, or a function that makes one of these. Put a LangChain runnable into a node of a StateGraph.",
+            "a function that makes one of these. Put a LangChain runnable into a node of a StateGraph.",
         ),
         ("graph = StateGraph(State)", "does not compile: Graph must have an entrypoint"),
         ("def graph(config, runtime, model): ...", "takes (config, runtime, model), but a factory gets at most"),

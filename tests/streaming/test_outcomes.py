@@ -4,7 +4,7 @@ from typing import Any
 
 import httpx
 import pytest
-from frames import events, only, run
+from streaming.frames import events, only, run
 
 pytestmark = pytest.mark.anyio
 

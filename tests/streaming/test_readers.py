@@ -6,9 +6,9 @@ from typing import Any
 import anyio
 import httpx
 import pytest
-from frames import Frame, events, frames, join, only, run, stream
 from langgraph_sdk.client import LangGraphClient
 from serving import Remote, status_is
+from streaming.frames import Frame, events, frames, join, only, run, stream
 
 pytestmark = pytest.mark.anyio
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import httpx
 import pytest
-from frames import Frame, events, frames, join, only, run, stream, view
 from langgraph_sdk.client import LangGraphClient
 from serving import Server
+from streaming.frames import Frame, events, frames, join, only, run, stream, view
 
 pytestmark = pytest.mark.anyio
 

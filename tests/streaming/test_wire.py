@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import httpx
 import pytest
-from frames import frames
 from langgraph_sdk.client import LangGraphClient
 from serving import Server
+from streaming.frames import frames
 
 pytestmark = pytest.mark.anyio
 

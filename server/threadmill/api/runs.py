@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, Query, Response
 from fastapi import Request as HTTPRequest
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from threadmill import threads
 from threadmill.api.state import place
@@ -30,7 +30,7 @@ GONE = "No matching runs to cancel: they have ended, or the thread ID and run ID
 
 
 class Config(Body):
-    model_config = {"extra": "allow"}
+    model_config = ConfigDict(extra="allow")
 
     tags: list[str] | None = None
     recursion_limit: int | None = Field(None, ge=1)
@@ -126,7 +126,7 @@ class Cancel(Body):
 @threaded.post("")
 async def create(thread_id: str, body: ThreadRun, here: Here, http: HTTPRequest, key: Key = None) -> Response:
     thread_id = parse_id(thread_id, "thread")
-    run = await here.submit(body.on_thread(key), thread_id, _request_id(http))
+    run = (await here.submit(body.on_thread(key), thread_id, _request_id(http))).accepted
     return json(shown(run), headers={"content-location": f"/threads/{thread_id}/runs/{run.run_id}"})
 
 
@@ -140,7 +140,7 @@ async def create_and_stream(
     thread_id: str, body: ThreadRun, here: Here, http: HTTPRequest, key: Key = None
 ) -> Response:
     thread_id = parse_id(thread_id, "thread")
-    run = await here.submit(body.on_thread(key), thread_id, _request_id(http))
+    run = (await here.submit(body.on_thread(key), thread_id, _request_id(http))).run
     return _stream(here, run, f"/threads/{thread_id}/runs/{run.run_id}", body.on_disconnect)
 
 
@@ -219,7 +219,7 @@ async def cancel(thread_id: str, run_id: str, here: Here, http: HTTPRequest, act
 
 @stateless.post("")
 async def create_stateless(body: StatelessRun, here: Here, http: HTTPRequest, key: Key = None) -> Response:
-    run = await here.submit(body.alone(key), None, _request_id(http))
+    run = (await here.submit(body.alone(key), None, _request_id(http))).accepted
     return json(shown(run), headers={"content-location": f"/runs/{run.run_id}"})
 
 
@@ -230,7 +230,7 @@ async def wait_stateless(body: StatelessRun, here: Here, http: HTTPRequest, key:
 
 @stateless.post("/stream")
 async def stream_stateless(body: StatelessRun, here: Here, http: HTTPRequest, key: Key = None) -> Response:
-    run = await here.submit(body.alone(key), None, _request_id(http))
+    run = (await here.submit(body.alone(key), None, _request_id(http))).run
     return _stream(here, run, f"/runs/{run.run_id}", body.on_disconnect)
 
 
@@ -292,7 +292,7 @@ async def _wait(
     here: Runtime, request: Request, thread_id: str | None, http: HTTPRequest, on_disconnect: str | None
 ) -> Response:
     run_id = new_id()
-    run = await here.submit(request, thread_id, _request_id(http), run_id)
+    run = (await here.submit(request, thread_id, _request_id(http), run_id)).run
     location = f"/threads/{run.thread_id}/runs/{run.run_id}"
     headers = {"location": f"{location}/join", "content-location": location}
     return _joined(here, run, headers, on_disconnect)

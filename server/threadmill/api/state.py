@@ -28,7 +28,7 @@ class Update(Body):
 
 class History(Body):
     limit: int = Field(1, ge=1, le=1000)
-    before: dict[str, Any] | None = None
+    before: dict[str, Any] | str | None = None
     metadata: dict[str, Any] | None = None
     checkpoint: dict[str, Any] | None = None
 
@@ -68,10 +68,12 @@ async def post_history(thread_id: str, body: History, here: Here) -> Response:
     return await _history(here, thread_id, at, limit=body.limit, before=place(body.before), metadata=body.metadata)
 
 
-def place(checkpoint: dict[str, Any] | None) -> Checkpoint | None:
-    """A checkpoint in either of the forms clients send: flat, or as a config with `configurable`."""
+def place(checkpoint: dict[str, Any] | str | None) -> Checkpoint | None:
+    """A checkpoint in any form clients send: its id, flat, or as a config with `configurable`."""
     if not checkpoint:
         return None
+    if isinstance(checkpoint, str):
+        return Checkpoint(checkpoint)
     flat = checkpoint.get("configurable") or checkpoint
     return Checkpoint(flat.get("checkpoint_id"), flat.get("checkpoint_ns") or "")
 

@@ -88,6 +88,13 @@ class Tap:
         return data
 
     def _encode(self, mode: str, payload: Any) -> bytes:
+        if mode == "debug" and payload.get("type") == "checkpoint":
+            inner = payload["payload"]
+            places = {
+                "checkpoint": _place(inner.get("config")),
+                "parent_checkpoint": _place(inner.get("parent_config")),
+            }
+            return dumps({**payload, "payload": {**inner, **places}})
         if mode != "messages":
             return dumps(payload)
         message, metadata = payload
@@ -98,6 +105,11 @@ class Tap:
     def _write_custom(self, payload: Any) -> None:
         namespace = get_config()["configurable"].get("checkpoint_ns", "").split(NS_SEP)[:-1]
         self((tuple(namespace), "custom", payload))
+
+
+def _place(config: Any) -> dict[str, Any] | None:
+    keys = ("checkpoint_id", "thread_id", "checkpoint_ns")
+    return {key: config["configurable"].get(key) for key in keys} if config else None
 
 
 class _RootMessages(StreamMessagesHandler):

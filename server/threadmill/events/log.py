@@ -190,15 +190,16 @@ class EventLog:
 
     # Reading
 
-    async def tail(self, thread_id: str, after: int, heartbeat_s: float) -> AsyncIterator[list[Event]]:
+    async def tail(self, thread_id: str, after: int, heartbeat_s: float, also: str = "") -> AsyncIterator[list[Event]]:
         """Batches of the events numbered above `after`: what is stored, then what comes, live.
 
-        An empty batch says that nothing came for `heartbeat_s`, or that something else about the thread changed.
-        Ends when the log is closed. Holds no connection while the consumer is busy, and never slows a writer.
+        An empty batch says that nothing came for `heartbeat_s`, or that the topic `also` was notified. Ends when the
+        log is closed. Holds no connection while the consumer is busy, and never slows a writer.
         """
-        with self._signals.subscribe(f"thread:{thread_id}") as waiter:
+        topic = f"thread:{thread_id}"
+        with self._signals.subscribe(topic, also) as waiter, self._signals.subscribe(also) as changed:
             tail = self._enter(thread_id)
-            idle = False
+            quiet = False
             try:
                 while True:
                     with tail.lock:
@@ -210,16 +211,24 @@ class EventLog:
                             continue
                     if events:
                         after = events[-1].seq
+                        quiet = False
                         yield events
-                    elif self._closing:
+                        continue
+                    if self._closing:
                         return
-                    elif idle:
+                    if quiet or changed.take():
+                        quiet = False
                         yield []
-                    idle = not events
-                    if idle:
-                        await waiter.wait(heartbeat_s)
+                    quiet = not await waiter.wait(heartbeat_s)
             finally:
                 self._leave(thread_id, tail)
+
+    async def highest(self, thread_id: str) -> int:
+        """The highest number that a reader can have seen."""
+        tail = self._tails.get(thread_id)
+        if tail is not None and tail.writing:
+            return tail.next_seq - 1
+        return await self._database.read(_reserved, thread_id)
 
     def forget(self, thread_id: str) -> None:
         """The thread was deleted; readers find out by its run."""
@@ -264,3 +273,8 @@ def _page(tx: Tx, thread_id: str, after: int) -> list[Event]:
         rows=PAGE_ROWS,
     )
     return [event for row in rows for event in unpack(row["run_id"], row["data"]) if event.seq > after]
+
+
+def _reserved(tx: Tx, thread_id: str) -> int:
+    row = tx.one("SELECT seq FROM threads WHERE thread_id = :thread_id", thread_id=thread_id)
+    return row["seq"] if row else 0

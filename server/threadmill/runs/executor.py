@@ -161,11 +161,11 @@ def _goto(goto: Any) -> Any:
 
 
 def _context(graph: Graph, kwargs: dict[str, Any]) -> Any:
-    """The context, or the configurable that mirrors it; what the graph's schema does not know is left out."""
-    context = kwargs["context"] or kwargs["config"]["configurable"]
+    """What the graph's schema does not know is left out: context mirrors configurable, which may hold more."""
+    context = kwargs["context"]
     schema = graph.context_schema
     if schema is None:
-        return kwargs["context"] or None
+        return context or None
     if isinstance(schema, type) and issubclass(schema, BaseModel):
         known = set(schema.model_fields)
     elif dataclasses.is_dataclass(schema):

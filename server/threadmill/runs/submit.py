@@ -43,9 +43,13 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """`stopping`: runs of the thread that were asked to stop and have to be told."""
+    """`run` may have been started since; `accepted` is the answer to who created it: pending, unless it was known.
+
+    `stopping`: runs of the thread that were asked to stop and have to be told.
+    """
 
     run: Run
+    accepted: Run
     stopping: tuple[Run, ...] = ()
 
 
@@ -57,7 +61,7 @@ def submit(
     Raises NotFound or Invalid for an unknown thread or assistant, Conflict by the strategy `reject`.
     """
     if request.idempotency_key and (known := _known(tx, request.idempotency_key, thread_id)):
-        return Submitted(known)
+        return Submitted(known, known)
     assistant = _assistant(tx, request.assistant_id)
     place = _thread(tx, request, thread_id, new_thread)
     stopping = _make_way(tx, place, request.multitask_strategy)
@@ -79,7 +83,7 @@ def submit(
         after_seconds=request.after_seconds,
         idempotency_key=request.idempotency_key,
     )
-    return Submitted(created, stopping)
+    return Submitted(created, created, stopping)
 
 
 def resolve(tx: Tx, name: str) -> Assistant | None:
@@ -187,7 +191,7 @@ def _prepare(
         "input": request.input,
         "command": request.command,
         "config": config,
-        "context": {**assistant.context, **request.context} if request.context or assistant.context else {},
+        "context": {**assistant.context, **(request.context or _configurable(request, assistant))},
         "stream_mode": list(request.stream_mode),
         "interrupt_before": request.interrupt_before,
         "interrupt_after": request.interrupt_after,

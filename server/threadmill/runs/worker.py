@@ -267,6 +267,7 @@ class Worker:
         """Put back what dead workers left; give up on runs that crash again and again."""
         lost = queue.requeue_expired(tx, all_workers_gone=everyone)
         for run in lost:
+            tx.on_commit(partial(self._signals.notify, f"run:{run.run_id}"))
             if run.stop == "rollback":
                 checkpoints.delete_for_runs(tx, [run.run_id], run.thread_id)
                 threads.undo_run(tx, run.thread_id, {"error": "UserRollback", "message": "rollback requested"})

@@ -11,7 +11,6 @@ from typing import Any
 import orjson
 from langchain_core.messages import AIMessageChunk, BaseMessageChunk, message_chunk_to_message
 
-from threadmill.errors import NotFound
 from threadmill.events.event import END, ERROR, METADATA, Event
 from threadmill.events.log import EventLog
 from threadmill.jsonable import dumps
@@ -103,13 +102,13 @@ class Reader:
                 now = await self.database.read(runs.find, run.run_id)
         if now is None or now.first_seq is None:  # cancelled before it began
             return
-        ended = False
-        async for frames, ended in self._replay(
-            now, Projection(frozenset(now.kwargs["stream_mode"]), modes), last_event_id
-        ):
+        over = False
+        projection = Projection(frozenset(now.kwargs["stream_mode"]), modes)
+        async for frames, ended in self._replay(now, projection, last_event_id):
+            over = ended
             if frames:
                 yield frames
-        if not ended:
+        if not over:
             yield sse.DRAINING
 
     async def _replay(
@@ -117,10 +116,10 @@ class Reader:
     ) -> AsyncIterator[tuple[bytes, bool]]:
         """(frames, whether the run has ended)"""
         before = (run.first_seq or 1) - 1
-        seen = max(before, _seen(run, last_event_id))
+        seen = max(before, await self._seen(run, last_event_id))
         # A partial message is built from the run's first event on, even if it is sent from a later one on.
         start = before if "messages" in projection.recorded else seen
-        async for batch in self.log.tail(run.thread_id, start, self.heartbeat_s):
+        async for batch in self.log.tail(run.thread_id, start, self.heartbeat_s, f"run:{run.run_id}"):
             out: list[bytes] = []
             for event in batch:
                 if event.run_id != run.run_id:  # the thread went on without an end: this run was given up
@@ -141,23 +140,18 @@ class Reader:
                     return
                 yield sse.HEARTBEAT, False
 
+    async def _seen(self, run: Run, last_event_id: str | None) -> int:
+        """The number of the last event that the reader has of this run, 0 if none."""
+        try:
+            seq = int(last_event_id or "")
+        except ValueError:
+            return 0
+        if seq < (run.first_seq or 0):
+            return 0
+        last = run.last_seq if run.last_seq is not None else await self.log.highest(run.thread_id)
+        return seq if seq <= last else 0
+
     async def _epitaph(self, run: Run) -> bytes:
         """What is to be said of a run that is over but whose log has no end: it crashed too often, or is gone."""
         now = await self.database.read(runs.find, run.run_id)
         return sse.frame(ERROR, dumps(now.error)) if now is not None and now.status == "error" else b""
-
-
-def _seen(run: Run, last_event_id: str | None) -> int:
-    """The number of the last event that the reader has of this run, 0 if none."""
-    try:
-        seq = int(last_event_id or "")
-    except ValueError:
-        return 0
-    first = run.first_seq or 0
-    known = seq >= first and (run.last_seq is None or seq <= run.last_seq)
-    return seq if known else 0
-
-
-def unknown(error: NotFound) -> bytes:
-    """The stream of a run that does not exist."""
-    return sse.frame(ERROR, dumps({"error": "HTTPException", "message": f"404: {error}"}))
