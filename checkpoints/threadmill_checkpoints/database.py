@@ -65,8 +65,11 @@ class Database(Protocol):
         """Run `fn` on a connection that cannot write; it never waits for a writer."""
         ...
 
-    def submit(self, fn: Callable[[Tx], T]) -> "Future[T]":
-        """Queue a transaction from any thread; submissions commit in their order."""
+    def submit(self, fn: Callable[[Tx], T], within: float = 0) -> "Future[T]":
+        """Queue a transaction from any thread. With `within` it may wait that many seconds for company.
+
+        Whatever is submitted later, urgent or not, commits later or together with it.
+        """
         ...
 
     def query(self, fn: Callable[[Tx], T]) -> "Future[T]":
@@ -75,6 +78,10 @@ class Database(Protocol):
 
     def soon(self, fn: Callable[[Tx], None], within: float) -> None:
         """Run `fn` with the next commit, at most `within` seconds from now; queued once however often asked."""
+        ...
+
+    def hurry(self) -> None:
+        """Commit now what may still wait."""
         ...
 
     async def close(self) -> None:

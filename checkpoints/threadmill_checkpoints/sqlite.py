@@ -13,10 +13,11 @@ import queue
 import sqlite3
 import threading
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, cast
 
@@ -87,7 +88,7 @@ class Job:
         self.error: BaseException | None = None
 
 
-WAKE = Job(lambda _: None, Future(), None)  # makes a waiting writer look at its `soon` list
+WAKE = Job(lambda _: None, Future(), None)  # makes a waiting writer look at `_due`
 STOP = Job(lambda _: None, Future(), None)
 
 
@@ -108,7 +109,9 @@ class SqliteDatabase:
         self.dialect = DIALECT
         self._writes: queue.SimpleQueue[Job] = queue.SimpleQueue()
         self._reads: queue.SimpleQueue[Job] = queue.SimpleQueue()
-        self._soon: dict[Callable[[SqliteTx], None], float] = {}
+        self._later: deque[Job] = deque()  # not urgent: runs before the next urgent job, or when `_due`
+        self._due: float | None = None
+        self._once: set[Callable[[Tx], None]] = set()  # what `soon` has in `_later`
         self._closed = False
         writer = self._connect()
         try:
@@ -146,15 +149,33 @@ class SqliteDatabase:
     async def read(self, fn: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._call(self._reads, fn, *args, **kwargs)
 
-    def submit(self, fn: Callable[[Tx], T]) -> "Future[T]":
-        return self._put(self._writes, fn)
+    def submit(self, fn: Callable[[Tx], T], within: float = 0) -> "Future[T]":
+        if not within:
+            return self._put(self._writes, fn)
+        future: Future[T] = Future()
+        self._defer(Job(fn, future, None), within)
+        return future
 
     def query(self, fn: Callable[[Tx], T]) -> "Future[T]":
         return self._put(self._reads, fn)
 
     def soon(self, fn: Callable[[Tx], None], within: float) -> None:
-        if fn not in self._soon:
-            self._soon[fn] = time.monotonic() + within
+        if fn not in self._once:
+            self._once.add(fn)
+            self._defer(Job(partial(self._run_once, fn), Future(), None), within)
+
+    def hurry(self) -> None:
+        if self._later:
+            self._put(self._writes, lambda _: None)
+
+    def _run_once(self, fn: Callable[[Tx], None], tx: SqliteTx) -> None:
+        self._once.discard(fn)  # first, so that what is asked for from now on is not forgotten
+        fn(tx)
+
+    def _defer(self, job: Job, within: float) -> None:
+        self._later.append(job)
+        if self._due is None:
+            self._due = time.monotonic() + within
             self._writes.put(WAKE)
 
     async def close(self) -> None:
@@ -189,33 +210,37 @@ class SqliteDatabase:
         return await future
 
     def _write_loop(self, connection: sqlite3.Connection) -> None:
-        while True:
+        stop = False
+        while not stop:
             jobs = self._gather()
-            lazy = [fn for fn in list(self._soon) if self._soon.pop(fn, None) is not None]
             stop = STOP in jobs
-            _commit(connection, [job for job in jobs if job is not WAKE and job is not STOP], lazy, self.clock())
-            if stop:
-                break
+            self._due = None
+            later = [self._later.popleft() for _ in range(len(self._later))]
+            _commit(connection, later + [job for job in jobs if job is not STOP], self.clock())
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         connection.close()
 
     def _gather(self) -> list[Job]:
-        """Wait for work: at least one job, or a `soon` that is due. Then take all there is."""
+        """Wait for an urgent job, or until deferred ones are due. Then take all the urgent ones there are."""
         jobs: list[Job] = []
         while not jobs:
-            due = min(self._soon.values(), default=None)
+            due = self._due
             try:
-                left = None if due is None else max(0.0, due - time.monotonic())
-                job = self._writes.get(timeout=left) if left != 0 else self._writes.get_nowait()
+                if due is None:
+                    job = self._writes.get()
+                else:
+                    job = self._writes.get(timeout=max(0.0001, due - time.monotonic()))
             except queue.Empty:
                 return []
             if job is not WAKE:
                 jobs.append(job)
         while len(jobs) < GROUP and jobs[-1] is not STOP:
             try:
-                jobs.append(self._writes.get_nowait())
+                job = self._writes.get_nowait()
             except queue.Empty:
                 break
+            if job is not WAKE:
+                jobs.append(job)
         return jobs
 
     def _read_loop(self, connection: sqlite3.Connection) -> None:
@@ -232,11 +257,8 @@ class SqliteDatabase:
         connection.close()
 
 
-def _commit(
-    connection: sqlite3.Connection, jobs: list[Job], lazy: list[Callable[[SqliteTx], None]], now: datetime
-) -> None:
-    """Run `jobs` and `lazy` in one transaction of the database, each in a savepoint of its own."""
-    jobs = [*jobs, *(Job(fn, Future(), None) for fn in lazy)]
+def _commit(connection: sqlite3.Connection, jobs: list[Job], now: datetime) -> None:
+    """Run `jobs` in one transaction of the database, each in a savepoint of its own."""
     if not jobs:
         return
     done: list[SqliteTx] = []
@@ -250,6 +272,8 @@ def _commit(
                 done.append(tx)
             except BaseException as error:
                 job.error = error
+                if isinstance(job.fn, partial):  # from `soon`: nobody else hears of it
+                    log.error("a deferred write failed: %s", error, exc_info=error)
                 if not connection.in_transaction:  # SQLite itself gave the whole transaction up (disk full, I/O)
                     raise
                 connection.execute("ROLLBACK TO job")
@@ -267,9 +291,6 @@ def _commit(
     else:
         for tx in done:
             _each(tx.committed)
-    for job in jobs[len(jobs) - len(lazy) :]:
-        if job.error is not None:
-            log.error("a queued write failed: %s", job.error, exc_info=job.error)
     _deliver(jobs)
 
 

@@ -81,11 +81,12 @@ class Runtime:
                 action: Action = "rollback" if request.multitask_strategy == "rollback" else "interrupt"
                 reason = f"superseded by run {one.run.run_id} (multitask_strategy={action})"
                 tx.on_commit(partial(self.worker.stop, other.run_id, action, reason))
-            self._notify_stopped(tx, one.run.thread_id)
+            if request.multitask_strategy != "enqueue":
+                self._notify_stopped(tx, one.run.thread_id)
             started = self.worker.claim(tx, one.run.run_id)
             if started is None:
                 tx.on_commit(partial(self.signals.notify, "queue"))
-            done.append(replace(one, run=run.find(tx, one.run.run_id) or one.run) if started else one)
+            done.append(replace(one, run=started) if started else one)
         return done
 
     def _notify_stopped(self, tx: Tx, thread_id: str) -> None:

@@ -10,21 +10,23 @@ from contextlib import contextmanager
 
 
 class Waiter:
-    """One task's subscription to a topic. Wake-ups that come while it is busy collapse into one."""
+    """One task's subscription. Wake-ups that come while it is busy collapse into one."""
 
-    __slots__ = ("_event", "_loop", "_raised")
+    __slots__ = ("_began", "_future", "_loop", "_raised", "_timer")
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._event = asyncio.Event()
         self._raised = False
+        self._future: asyncio.Future[bool] | None = None
+        self._began = 0.0
+        self._timer: asyncio.TimerHandle | None = None
 
     def raise_(self) -> None:
         """From any thread."""
         if not self._raised:
             self._raised = True
             try:
-                self._loop.call_soon_threadsafe(self._event.set)
+                self._loop.call_soon_threadsafe(self._wake)
             except RuntimeError:  # its event loop is closed: nobody is waiting any more
                 pass
 
@@ -35,19 +37,43 @@ class Waiter:
 
     async def wait(self, seconds: float) -> bool:
         """True when woken, False when that time went by."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._event.wait()
-        except TimeoutError:
-            return False
-        # In this order: a wake-up between the two lines is kept, at worst one too many.
-        self._event.clear()
-        self._raised = False
-        return True
+        if not self._raised:
+            self._future = self._loop.create_future()
+            self._began = self._loop.time()
+            if self._timer is None:  # one timer for many waits: a stream waits for every token
+                self._timer = self._loop.call_later(seconds, self._expire, seconds)
+            try:
+                await self._future
+            finally:
+                self._future = None
+        # A wake-up from here on is kept, at worst one too many.
+        return self.take()
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _wake(self) -> None:
+        if self._future is not None and not self._future.done():
+            self._future.set_result(True)
+
+    def _expire(self, seconds: float) -> None:
+        self._timer = None
+        if self._future is None or self._future.done():
+            return
+        left = self._began + seconds - self._loop.time()
+        if left > 0.001:
+            self._timer = self._loop.call_later(left, self._expire, seconds)
+        else:
+            self._future.set_result(False)
 
 
 class Signals:
-    """Topics are plain strings: `thread:<id>`, `run:<id>`, `queue`."""
+    """Topics are plain strings.
+
+    `thread:<id>`: its log has more. `started:<run>`, `run:<run>`: it started; it ended or is gone. `output:<run>`:
+    nothing is sent, but who watches it gets the output handed over. `queue`: a run may be due.
+    """
 
     def __init__(self) -> None:
         self._topics: dict[str, set[Waiter]] = {}
@@ -62,6 +88,7 @@ class Signals:
         try:
             yield waiter
         finally:
+            waiter.close()
             with self._lock:
                 for topic in topics:
                     waiters = self._topics[topic]

@@ -138,19 +138,25 @@ def copy(tx: Tx, source: str, target: str) -> None:
     checkpoints.copy_thread(tx, source, target)
 
 
-def touch_for_run(tx: Tx, thread_id: str, graph_id: str, assistant_id: str, config: Mapping[str, Any]) -> None:
-    """Creating a run names its graph and assistant in the thread's metadata and keeps the config it was given."""
-    row = tx.one("SELECT metadata FROM threads WHERE thread_id = :thread_id", thread_id=thread_id)
-    metadata = json.loads(row["metadata"]) if row else {}
-    wanted = {"graph_id": graph_id, "assistant_id": assistant_id}
-    if metadata | wanted != metadata:
-        _put_metadata(tx, thread_id, metadata | wanted)
-    now = stamp(tx.now)
+def announce_run(
+    tx: Tx, thread: Thread, *, graph_id: str, assistant_id: str, config: Mapping[str, Any], messages: Any
+) -> None:
+    """A run was accepted: the thread's metadata names its graph and assistant, its config is kept for later reads,
+    and lists show its question at once, before any state has it.
+    """
+    metadata = thread.metadata | {"graph_id": graph_id, "assistant_id": assistant_id}
+    if metadata != thread.metadata:
+        _put_metadata(tx, thread.thread_id, metadata)
+    said = summarise(messages)
     tx.run(
-        "UPDATE threads SET updated_at = :now, last_activity_at = :now, config = :config WHERE thread_id = :thread_id",
-        thread_id=thread_id,
+        "UPDATE threads SET updated_at = :now, last_activity_at = :now, config = :config, "
+        "title_source = CASE WHEN title IS NULL AND :title IS NOT NULL THEN 'auto' ELSE title_source END, "
+        "title = coalesce(title, :title), preview = coalesce(:preview, preview) WHERE thread_id = :thread_id",
+        thread_id=thread.thread_id,
         config=dumps_text(config),
-        now=now,
+        title=said.title,
+        preview=said.preview if said.title else None,
+        now=stamp(tx.now),
     )
 
 
@@ -203,20 +209,6 @@ def undo_run(tx: Tx, thread_id: str, error: Mapping[str, Any]) -> None:
         thread_id=thread_id,
         error=dumps_text(error),
         now=stamp(tx.now),
-    )
-
-
-def announce(tx: Tx, thread_id: str, messages: Any) -> None:
-    """A run was accepted: let lists show its question at once, before any state has it."""
-    said = summarise(messages)
-    if said.title is None:
-        return
-    tx.run(
-        "UPDATE threads SET title_source = CASE WHEN title IS NULL THEN 'auto' ELSE title_source END, "
-        "title = coalesce(title, :title), preview = :preview WHERE thread_id = :thread_id",
-        thread_id=thread_id,
-        title=said.title,
-        preview=said.preview,
     )
 
 

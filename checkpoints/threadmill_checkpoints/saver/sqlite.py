@@ -41,7 +41,8 @@ from threadmill_checkpoints.sqlite import SqliteTx
 
 T = TypeVar("T")
 
-AHEAD = 64  # checkpoints a run may be ahead of the disk before it waits
+AHEAD = 64  # writes a run may be ahead of the disk before it waits
+TOGETHER_S = 0.02  # how long a write that nobody waits for may wait for others
 PAGE = 50  # checkpoints read at once by `list`
 
 
@@ -49,7 +50,8 @@ class SqliteSaver(BaseCheckpointSaver[str]):
     """Checkpoints of any number of threads in `database`.
 
     `guard` is called first in every writing transaction; what it raises refuses the write (a run that lost
-    its lease must not write). With `wait=False` a put returns when it is queued; `settled` waits for the disk.
+    its lease must not write). With `wait=False` a put returns when it is queued: it commits within TOGETHER_S, and
+    before or with whatever is submitted after it. `settled` waits for the disk; `verify` raises if a write failed.
     """
 
     def __init__(
@@ -64,7 +66,9 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         self.database = database
         self.guard = guard
         self.wait = wait
-        self.queued: list[Future[None]] = []  # shared with the clones `with_allowlist` makes
+        # Shared with the clones that `with_allowlist` makes:
+        self.queued: list[Future[None]] = []
+        self.failures: list[BaseException] = []
 
     def get_next_version(self, current: str | int | None, channel: None) -> str:
         number = int(str(current).split(".")[0]) if current is not None else 0
@@ -124,9 +128,17 @@ class SqliteSaver(BaseCheckpointSaver[str]):
 
     async def settled(self) -> None:
         """Wait until every queued write is on disk; raise the first failure."""
+        if self.queued:
+            self.database.hurry()
         queued, self.queued[:] = self.queued[:], []
         for future in queued:
             await asyncio.wrap_future(future)
+        self.verify()
+
+    def verify(self) -> None:
+        """In a transaction submitted after the writes: raise the first failure among them."""
+        if self.failures:
+            raise self.failures[0]
 
     def _put(
         self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata
@@ -159,23 +171,28 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         replace = all(channel in WRITES_IDX_MAP for channel, _ in writes)
         return lambda tx: rows.put_writes(tx, values, replace)
 
-    def _submit(self, put: Callable[[Tx], None]) -> "Future[None]":
-        guard = self.guard
+    def _submit(self, put: Callable[[Tx], None], within: float = 0) -> "Future[None]":
+        guard, failures = self.guard, self.failures
 
         def guarded(tx: Tx) -> None:
-            guard(tx)
-            put(tx)
+            try:
+                guard(tx)
+                put(tx)
+            except BaseException as error:
+                failures.append(error)
+                raise
 
-        return self.database.submit(guarded)
+        return self.database.submit(guarded, within)
 
     async def _write(self, put: Callable[[Tx], None]) -> None:
-        future = self._submit(put)
         if self.wait:
-            await asyncio.wrap_future(future)
+            await asyncio.wrap_future(self._submit(put))
             return
+        self.verify()
+        future = self._submit(put, TOGETHER_S)
         self.queued.append(future)
         while self.queued and self.queued[0].done():
-            self.queued.pop(0).result()
+            self.queued.pop(0)
         if len(self.queued) > AHEAD:
             await self.settled()
 
@@ -231,6 +248,7 @@ class SqliteSaver(BaseCheckpointSaver[str]):
 
     def _read(self, fn: Callable[[Tx], T]) -> T:
         """From a synchronous node: it runs beside the event loop, so it may block."""
+        self.database.hurry()
         for future in list(self.queued):
             future.result()
         return self.database.query(fn).result()

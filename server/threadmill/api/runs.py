@@ -1,6 +1,7 @@
 """/threads/{id}/runs and /runs: create, wait, stream, join, cancel."""
 
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Header, Query, Response
@@ -17,6 +18,7 @@ from threadmill.runs import run as runs
 from threadmill.runs.run import Action, Run
 from threadmill.runs.submit import Request
 from threadmill.runtime import Runtime
+from threadmill.signals import Waiter
 from threadmill.streaming import sse, wait
 
 threaded = APIRouter(prefix="/threads/{thread_id}/runs", tags=["Thread Runs"], route_class=Route)
@@ -173,13 +175,12 @@ async def delete(thread_id: str, run_id: str, here: Here) -> Response:
 @threaded.get("/{run_id}/join")
 async def join(thread_id: str, run_id: str, here: Here) -> Response:
     thread_id, run_id = _ids(thread_id, run_id)
-    location = f"/threads/{thread_id}/runs/{run_id}"
-    headers = {"location": f"{location}/join", "content-location": location}
     try:
-        run = await here.database.read(runs.get, thread_id, run_id)
+        return _join(here, await here.database.read(runs.get, thread_id, run_id))
     except NotFound:
+        location = f"/threads/{thread_id}/runs/{run_id}"
+        headers = {"location": f"{location}/join", "content-location": location}
         return Response(wait.NOT_FOUND, headers=headers, media_type="application/json")
-    return _joined(here, run, headers)
 
 
 @threaded.get("/{run_id}/stream")
@@ -291,23 +292,40 @@ def shown(run: Run) -> dict[str, Any]:
 async def _wait(
     here: Runtime, request: Request, thread_id: str | None, http: HTTPRequest, on_disconnect: str | None
 ) -> Response:
-    run_id = new_id()
-    run = (await here.submit(request, thread_id, _request_id(http), run_id)).run
+    with ExitStack() as watching:
+        run_id = new_id()
+        waiter = watching.enter_context(_watch(here, run_id))  # before it can end
+        run = (await here.submit(request, thread_id, _request_id(http), run_id)).run
+        if run.run_id != run_id:  # known by its Idempotency-Key
+            waiter = watching.enter_context(_watch(here, run.run_id))
+        return _joined(here, run, waiter, watching.pop_all(), on_disconnect)
+
+
+def _join(here: Runtime, run: Run) -> Response:
+    watching = ExitStack()
+    return _joined(here, run, watching.enter_context(_watch(here, run.run_id)), watching)
+
+
+@contextmanager
+def _watch(here: Runtime, run_id: str) -> Iterator[Waiter]:
+    """Also asks the worker to keep the output for us."""
+    with here.signals.subscribe(f"run:{run_id}", f"output:{run_id}") as waiter:
+        try:
+            yield waiter
+        finally:
+            here.worker.outputs.pop(run_id, None)
+
+
+def _joined(here: Runtime, run: Run, waiter: Waiter, watching: ExitStack, on_disconnect: str | None = None) -> Response:
+    chunks = wait.output(waiter, here.worker.outputs, here.database, run, here.output, here.settings.heartbeat_s)
     location = f"/threads/{run.thread_id}/runs/{run.run_id}"
-    headers = {"location": f"{location}/join", "content-location": location}
-    return _joined(here, run, headers, on_disconnect)
-
-
-def _joined(here: Runtime, run: Run, headers: dict[str, str], on_disconnect: str | None = None) -> Response:
-    async def chunks() -> AsyncIterator[bytes]:
-        with here.signals.subscribe(f"run:{run.run_id}") as waiter:
-            async for chunk in wait.output(
-                waiter, here.worker.outputs, here.database, run, here.output, here.settings.heartbeat_s
-            ):
-                yield chunk
-
-    headers = {**headers, "content-type": "application/json", "cache-control": "no-store, no-transform"}
-    return Stream(chunks(), headers, _leaving(here, run, on_disconnect))
+    headers = {
+        "content-type": "application/json",
+        "cache-control": "no-store, no-transform",
+        "location": f"{location}/join",
+        "content-location": location,
+    }
+    return Stream(chunks, headers, _leaving(here, run, on_disconnect), watching.close)
 
 
 def _stream(

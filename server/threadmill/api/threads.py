@@ -13,6 +13,7 @@ from threadmill.errors import BadRequest, Invalid, ThreadmillError
 from threadmill.ids import new_id, parse_id
 from threadmill.runtime import Runtime
 from threadmill.threads import Filter, Thread
+from threadmill_checkpoints.database import Tx
 
 router = APIRouter(prefix="/threads", tags=["Threads"], route_class=Route)
 Here = Annotated[Runtime, Depends(runtime)]
@@ -68,19 +69,26 @@ class Search(Count):
 @router.post("")
 async def create(body: Create, here: Here) -> Response:
     thread_id = parse_id(body.thread_id, "thread") if body.thread_id is not None else new_id()
-    created = await here.database.write(
-        threads.create, thread_id, metadata=body.metadata, if_exists=body.if_exists or "raise"
-    )
-    if created and body.title:
-        await here.database.write(threads.patch, thread_id, metadata=None, title=body.title)
-    if created and body.supersteps:
+    created = await here.database.write(_create, thread_id, body)
+    if created is not None and body.supersteps:
         try:
             steps = [{"updates": step.updates} for step in body.supersteps]
             await here.on_state_loop(here.states.supersteps(thread_id, steps))
         except ThreadmillError as error:
             detail = f"Thread {thread_id} was created, but there were problems updating the state: {error.message}"
             return json({"detail": detail}, status=201)
+    elif created is not None:
+        return json(shown(created))
     return await get(thread_id, here)
+
+
+def _create(tx: Tx, thread_id: str, body: Create) -> Thread | None:
+    """None when it was there before."""
+    if not threads.create(tx, thread_id, metadata=body.metadata, if_exists=body.if_exists or "raise"):
+        return None
+    if body.title:
+        threads.patch(tx, thread_id, metadata=None, title=body.title)
+    return threads.get(tx, thread_id)
 
 
 @router.post("/search")

@@ -51,7 +51,8 @@ class Route(APIRoute):
         return handle
 
 
-def runtime(request: Request) -> Runtime:
+async def runtime(request: Request) -> Runtime:
+    # async: FastAPI sends a plain function to a thread for every request
     return cast("Runtime", request.app.state.runtime)
 
 
@@ -82,7 +83,7 @@ class Stream(Response):
     """Bytes as they come, written to the connection without a layer between.
 
     Nothing is collected: a client that reads slowly is waited for here, and nowhere else. `left` is called when the
-    client goes before the end.
+    client goes before the end, `close` in any case.
     """
 
     def __init__(
@@ -90,12 +91,14 @@ class Stream(Response):
         chunks: AsyncIterator[bytes],
         headers: Mapping[str, str],
         left: Callable[[], Awaitable[None]] | None = None,
+        close: Callable[[], None] = lambda: None,
     ) -> None:
         self.status_code = 200
         self.background = None
         self.raw_headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
         self._chunks = chunks
         self._left = left
+        self._close = close
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
@@ -108,6 +111,7 @@ class Stream(Response):
             body.cancel()
             gone.cancel()
             await asyncio.gather(body, gone, return_exceptions=True)
+            self._close()
         if not complete and self._left is not None:
             await self._left()
 

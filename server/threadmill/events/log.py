@@ -158,14 +158,14 @@ class EventLog:
     def _write(self, tx: Tx, thread_id: str, tail: _Tail, final: list[Event], limit: int) -> None:
         with tail.lock:
             events, tail.pending = tail.pending + final, []
-        exists = tx.one("SELECT 1 FROM threads WHERE thread_id = :thread_id", thread_id=thread_id)
-        if exists:  # else it was deleted under a run that is about to notice
-            at = tx.now.isoformat(timespec="microseconds")
-            groups = [list(group) for _, group in groupby(events, lambda event: event.run_id)]
-            tx.many(
-                "INSERT INTO events (thread_id, first_seq, last_seq, run_id, at, data) VALUES (?, ?, ?, ?, ?, ?)",
-                [(thread_id, g[0].seq, g[-1].seq, g[0].run_id, at, pack(g)) for g in groups],
-            )
+        at = tx.now.isoformat(timespec="microseconds")
+        groups = [list(group) for _, group in groupby(events, lambda event: event.run_id)]
+        tx.many(
+            "INSERT INTO events (thread_id, first_seq, last_seq, run_id, at, data) SELECT ?, ?, ?, ?, ?, ? "
+            # else it was deleted under a run that is about to notice
+            "WHERE EXISTS (SELECT 1 FROM threads WHERE thread_id = ?)",
+            [(thread_id, g[0].seq, g[-1].seq, g[0].run_id, at, pack(g), thread_id) for g in groups],
+        )
 
         def committed() -> None:
             with tail.lock:

@@ -40,7 +40,10 @@ class Control:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an attempt ended. `values` is the state as JSON, `output` what `wait` answers, both None if nothing ran."""
+    """How an attempt ended. `values` is the state as JSON, `output` what `wait` answers, both None if nothing ran.
+
+    `verify`, called in the transaction that ends the run, raises if a checkpoint before it could not be written.
+    """
 
     ending: Ending
     paused: bool = False
@@ -50,6 +53,7 @@ class Outcome:
     error: dict[str, str] | None = None
     summary: threads.Summary | None = None
     cause: BaseException | None = None
+    verify: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +85,7 @@ class Executor:
                 ) as graph,
             ):
                 await self._iterate(graph, run, tap, control)
-                await saver.settled()
-                return await _finished(graph, run, tap)
+                return await _finished(graph, run, tap, saver)
         except LostLease:
             raise
         except GraphDrained:
@@ -185,7 +188,7 @@ def output_of(graph: Graph, values: Any) -> Any:
     return {key: values[key] for key in keys if key in values}
 
 
-async def _finished(graph: Graph, run: Run, tap: Tap) -> Outcome:
+async def _finished(graph: Graph, run: Run, tap: Tap, saver: SqliteSaver) -> Outcome:
     values, encoded = tap.values, tap.encoded
     interrupts: dict[str, list[dict[str, Any]]] = {}
     if tap.paused or values is None:
@@ -210,6 +213,7 @@ async def _finished(graph: Graph, run: Run, tap: Tap) -> Outcome:
         output=encoded if same else dumps(output),
         interrupts=interrupts,
         summary=_summary(values),
+        verify=saver.verify,
     )
 
 
@@ -237,16 +241,17 @@ async def _stopped(tap: Tap, control: Control, saver: SqliteSaver) -> Outcome:
 
 
 def _failed(tap: Tap, ending: Ending, error: BaseException) -> Outcome:
-    shown = {"error": type(error).__name__, "message": str(error)}
     known = tap.values is not None
-    return Outcome(
-        ending,
+    return dataclasses.replace(
+        failed(error, ending),
         values=dumps(tap.values) if known else None,
-        output=dumps({"__error__": shown}),
-        error=shown,
         summary=_summary(tap.values) if known else None,
-        cause=error,
     )
+
+
+def failed(error: BaseException, ending: Ending = "error") -> Outcome:
+    shown = {"error": type(error).__name__, "message": str(error)}
+    return Outcome(ending, output=dumps({"__error__": shown}), error=shown, cause=error)
 
 
 def _summary(values: Any) -> threads.Summary | None:

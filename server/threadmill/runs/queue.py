@@ -53,9 +53,13 @@ def insert(
 
 
 def claim(tx: Tx, worker: str, lease_s: float, run_id: str | None = None) -> Run | None:
-    """Start the run that is due, or `run_id` if it is: one at a time per thread, in the thread's order."""
+    """Start the run that is due, or `run_id` if it is: one at a time per thread, in the thread's order.
+
+    Its events begin after the last number the thread has reserved; the first attempt decides.
+    """
     row = tx.one(
         "UPDATE runs SET status = 'running', worker = :worker, lease_until = :lease, attempt = attempt + 1, "
+        "first_seq = coalesce(first_seq, 1 + (SELECT seq FROM threads WHERE threads.thread_id = runs.thread_id)), "
         "updated_at = :now WHERE run_id = ("
         "SELECT run_id FROM runs AS r WHERE status = 'pending' AND start_at <= :now "
         "AND (:run_id IS NULL OR run_id = :run_id) AND NOT EXISTS (SELECT 1 FROM runs AS o "
@@ -68,13 +72,6 @@ def claim(tx: Tx, worker: str, lease_s: float, run_id: str | None = None) -> Run
         run_id=run_id,
     )
     return Run.from_row(row) if row else None
-
-
-def opened(tx: Tx, run: Run, first_seq: int) -> None:
-    """Remember where the run's events begin; the first attempt decides."""
-    tx.run(
-        "UPDATE runs SET first_seq = coalesce(first_seq, :seq) WHERE run_id = :run_id", seq=first_seq, run_id=run.run_id
-    )
 
 
 def hold(tx: Tx, run_id: str, attempt: int) -> None:

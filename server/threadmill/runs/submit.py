@@ -9,6 +9,7 @@ from threadmill.assistants import Assistant
 from threadmill.errors import BadRequest, Conflict, Invalid, NotFound
 from threadmill.runs import queue, run
 from threadmill.runs.run import Run
+from threadmill.threads import Thread
 from threadmill_checkpoints.database import Tx
 
 STRATEGIES = ("enqueue", "reject", "interrupt", "rollback")
@@ -65,13 +66,18 @@ def submit(
     assistant = _assistant(tx, request.assistant_id)
     place = _thread(tx, request, thread_id, new_thread)
     stopping = _make_way(tx, place, request.multitask_strategy)
-    kwargs, metadata = _prepare(tx, request, assistant, run_id, place, request_id, stateless=thread_id is None)
+    thread = threads.get(tx, place)
+    kwargs, metadata = _prepare(request, assistant, run_id, thread, request_id, stateless=thread_id is None)
     own = {key: value for key, value in kwargs["config"].items() if key not in ("configurable", "metadata")}
-    threads.touch_for_run(
-        tx, place, assistant.graph_id, assistant.assistant_id, own | {"configurable": _configurable(request, assistant)}
+    said = request.input.get("messages") if isinstance(request.input, dict) else None
+    threads.announce_run(
+        tx,
+        thread,
+        graph_id=assistant.graph_id,
+        assistant_id=assistant.assistant_id,
+        config=own | {"configurable": _configurable(request, assistant)},
+        messages=said,
     )
-    if isinstance(request.input, dict):
-        threads.announce(tx, place, request.input.get("messages"))
     created = queue.insert(
         tx,
         run_id=run_id,
@@ -156,7 +162,7 @@ RESERVED = ("thread_id", "run_id", "checkpoint_id", "checkpoint_ns", "checkpoint
 
 
 def _prepare(
-    tx: Tx, request: Request, assistant: Assistant, run_id: str, thread_id: str, request_id: str, *, stateless: bool
+    request: Request, assistant: Assistant, run_id: str, thread: Thread, request_id: str, *, stateless: bool
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The run's `kwargs` and metadata, as the wire shows them and as the executor reads them."""
     mine = request.config.get("configurable") or {}
@@ -165,7 +171,6 @@ def _prepare(
             "Cannot specify both configurable and context. Prefer setting context alone: it replaces configurable."
         )
     named = {"graph_id": assistant.graph_id, "assistant_id": assistant.assistant_id}
-    thread = threads.get(tx, thread_id)
     metadata = {**assistant.metadata, **thread.metadata, **named, **request.metadata}
     configurable: dict[str, Any] = {
         "langgraph_auth_user": None,
@@ -176,7 +181,7 @@ def _prepare(
         **_configurable(request, assistant),
         **request.context,
         "run_id": run_id,
-        "thread_id": thread_id,
+        "thread_id": thread.thread_id,
         **named,
     }
     fork = request.checkpoint or {key: mine[key] for key in ("checkpoint_id", "checkpoint_ns") if mine.get(key)}

@@ -21,7 +21,7 @@ from threadmill.events.log import EventLog
 from threadmill.ids import stamp
 from threadmill.jsonable import dumps
 from threadmill.runs import queue
-from threadmill.runs.executor import Control, Executor, Outcome
+from threadmill.runs.executor import Control, Executor, Outcome, failed
 from threadmill.runs.queue import LostLease
 from threadmill.runs.run import Action, Run
 from threadmill.signals import Signals
@@ -31,7 +31,6 @@ from threadmill_checkpoints.saver import rows as checkpoints
 logger = structlog.get_logger("threadmill.worker")
 
 EPHEMERAL_S = 60.0  # a stateless run's thread stays this long for a reader that comes back
-OUTPUTS = 1024  # kept for waiters at the most; one that comes later reads the state
 TICK_S = 5.0  # at the most between two looks at the tables
 
 
@@ -138,8 +137,7 @@ class Worker:
         run = queue.claim(tx, self.name, self.limits.lease_s, run_id)
         if run is None:
             return None
-        first = self._log.open_run(tx, run.thread_id)
-        queue.opened(tx, run, first)
+        self._log.open_run(tx, run.thread_id)
         tx.on_commit(partial(self._begin, run))
         return run
 
@@ -147,13 +145,13 @@ class Worker:
         self._running[run.run_id] = running = _Running(run)
         self._idle.clear()
         self._log.append(run.thread_id, run.run_id, METADATA, (), dumps({"run_id": run.run_id, "attempt": run.attempt}))
-        self._signals.notify(f"run:{run.run_id}")
+        self._signals.notify(f"started:{run.run_id}")
         self._own(self._work(running))
 
     async def _work(self, running: _Running) -> None:
         run, control = running.run, running.control
         log = logger.bind(thread_id=run.thread_id, run_id=run.run_id, graph_id=run.graph_id, attempt=run.attempt)
-        log.info("run started")
+        log.debug("run started")
         began = self.loop.time()
         with structlog.contextvars.bound_contextvars(thread_id=run.thread_id, run_id=run.run_id):
             running.task = self.loop.create_task(
@@ -172,7 +170,14 @@ class Worker:
             outcome = running.task.result() if not running.task.cancelled() else Outcome("put_back")
             if outcome.cause is not None:
                 log.warning("run failed", error=outcome.error, exc_info=outcome.cause)
-            await self._database.write(self._settle, run, outcome)
+            try:
+                await self._database.write(self._settle, run, outcome)
+            except LostLease:
+                raise
+            except Exception as error:  # a checkpoint or the end itself could not be written
+                log.exception("run could not be settled")
+                outcome = failed(error)
+                await self._database.write(self._settle, run, outcome)
             log.info("run ended", ending=outcome.ending, seconds=round(self.loop.time() - began, 3))
         except LostLease:
             log.warning("run lost to another attempt or deleted")
@@ -193,6 +198,7 @@ class Worker:
     def _settle(self, tx: Tx, run: Run, outcome: Outcome) -> None:
         """One transaction: the last events, the run's status, the thread's state, and the next run's start."""
         queue.hold(tx, run.run_id, run.attempt)
+        outcome.verify()
         if outcome.ending == "put_back":
             self._log.close_run(tx, run.thread_id, run.run_id, [])
             queue.put_back(tx, run)
@@ -220,13 +226,15 @@ class Worker:
                 error=outcome.error,
                 summary=outcome.summary,
             )
-        if outcome.output is not None and self._signals.watched(f"run:{run.run_id}"):
-            self.outputs[run.run_id] = outcome.output
-            while len(self.outputs) > OUTPUTS:
-                self.outputs.pop(next(iter(self.outputs)))
+        if outcome.output is not None:
+            tx.on_commit(partial(self._hand_over, run.run_id, outcome.output))
         tx.on_commit(partial(self._release, run.run_id))
         tx.on_commit(partial(self._signals.notify, f"run:{run.run_id}"))
         self.claim(tx, leaving=1)
+
+    def _hand_over(self, run_id: str, output: bytes) -> None:
+        if self._signals.watched(f"output:{run_id}"):
+            self.outputs[run_id] = output
 
     def _abandon(self, tx: Tx, run: Run) -> None:
         """Give up the writer's place in the log; what was streamed stays in it."""

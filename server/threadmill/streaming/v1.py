@@ -91,7 +91,7 @@ class Reader:
         An id that is not one of this run's (absent, -1, garbage, another run's, the future) starts from the
         beginning, so that every reader ends with the whole. Events carry ids if the run was asked to be resumable.
         """
-        with self.signals.subscribe(f"run:{run.run_id}") as waiter:
+        with self.signals.subscribe(f"started:{run.run_id}", f"run:{run.run_id}") as waiter:
             now: Run | None = run
             while now is not None and now.active and now.first_seq is None:  # its turn has not come
                 if self.log.closing:

@@ -21,8 +21,13 @@ async def output(
     heartbeat_s: float,
 ) -> AsyncIterator[bytes]:
     """A newline for each `heartbeat_s`, then the output as JSON. `waiter` watches `run:<id>` since before it began."""
+    fresh = run.active  # a run that is known to be active needs no look at its row before something happens
     while True:
-        known = outputs.pop(run.run_id, None)
+        if fresh and run.run_id not in outputs:
+            fresh = False
+            if not await waiter.wait(heartbeat_s):
+                yield KEEPALIVE
+        known = outputs.get(run.run_id)
         if known is not None:
             yield known
             return

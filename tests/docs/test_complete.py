@@ -1,0 +1,249 @@
+"""What exists is documented, and what is documented exists.
+
+`python tests/docs/test_complete.py` writes the table of settings anew.
+"""
+
+import json
+import re
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import click
+import httpx
+import pytest
+import typer
+from serving import Remote
+
+from threadmill.cli import cli
+from threadmill.config import BUILD_TIME, NOT_YET, SETTINGS, SUPPORTED, Setting
+from threadmill.runs import queue
+from threadmill.streaming import sse
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = [*(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")), *sorted(DOCS.rglob("*.md"))]
+OWN = {"/docs", "/redoc", "/openapi.json"}  # FastAPI's own pages, which the schema leaves out
+BEGIN, END = "<!-- settings: begin -->", "<!-- settings: end -->"
+
+
+def page(name: str) -> str:
+    return (DOCS / name).read_text("utf-8")
+
+
+def named(text: str) -> set[str]:
+    """Everything that stands in backticks."""
+    return set(re.findall(r"`([^`\n]+)`", text))
+
+
+# Settings
+
+
+def settings_table() -> str:
+    rows = ["| Variable | `threadmill` key | Default | Meaning |", "|---|---|---|---|"]
+    for setting in SETTINGS:
+        variables = " or ".join(f"`{name}`" for name in (setting.env, setting.fallback_env) if name)
+        rows.append(f"| {variables} | `{setting.name}` | `{_default(setting)}` | {setting.doc}{_bounds(setting)} |")
+    return "\n".join(rows)
+
+
+def _default(setting: Setting) -> str:
+    return json.dumps(setting.default) if isinstance(setting.default, bool) else str(setting.default)
+
+
+def _bounds(setting: Setting) -> str:
+    if setting.choices:
+        return f" One of {', '.join(f'`{choice}`' for choice in setting.choices)}."
+    if setting.low is not None and setting.high is not None:
+        return f" {setting.low:g} to {setting.high:g}."
+    return f" At least {setting.low:g}." if setting.low is not None else ""
+
+
+def _between_markers(text: str) -> str:
+    return text.partition(BEGIN)[2].partition(END)[0].strip()
+
+
+def test_the_table_of_settings_is_the_one_in_the_code() -> None:
+    assert _between_markers(page("configuration.md")) == settings_table(), "run python tests/docs/test_complete.py"
+
+
+def test_every_variable_the_code_reads_is_documented() -> None:
+    code = "\n".join(file.read_text("utf-8") for folder in ("server", "graph") for file in (ROOT / folder).rglob("*.py"))
+    read = set(re.findall(r"\bTHREADMILL_[A-Z_]+\b", code))
+    assert read <= named(page("configuration.md"))
+
+
+# langgraph.json
+
+
+def test_every_key_of_langgraph_json_is_documented() -> None:
+    keys = {*SUPPORTED, *NOT_YET, *BUILD_TIME, "checkpointer.serde.allowed_msgpack_modules"}
+    assert keys <= named(page("configuration.md"))
+
+
+# Command line
+
+
+def _commands() -> dict[str, click.Command]:
+    group: Any = typer.main.get_command(cli)
+    return {name: command for name, command in group.commands.items() if not command.hidden}
+
+
+def test_every_command_and_flag_is_documented() -> None:
+    text = page("configuration.md")
+    missing = [name for name in _commands() if f"`threadmill {name}" not in text]
+    for command in _commands().values():
+        for parameter in command.params:
+            names = parameter.opts if parameter.param_type_name == "option" else [parameter.name.upper()]
+            missing += [name for name in names if f"`{name}`" not in text and name != "--help"]
+    assert not missing
+
+
+def test_no_flag_is_invented() -> None:
+    known = {"--help", *(option for command in _commands().values() for p in command.params for option in p.opts)}
+    for file in PAGES:
+        for line in re.findall(r"threadmill (?:serve|dev|init)[^\n`]*", file.read_text("utf-8")):
+            assert set(re.findall(r"(?<!\w)--[a-z-]+", line)) <= known, f"{file.name}: {line}"
+
+
+# HTTP
+
+
+@pytest.fixture(scope="module")
+def schema(server: Remote) -> dict[str, Any]:
+    answer: dict[str, Any] = httpx.get(f"{server.url}/openapi.json", timeout=30).json()
+    return answer
+
+
+def _routes(schema: dict[str, Any]) -> set[str]:
+    return {f"{method.upper()} {path}" for path, methods in schema["paths"].items() for method in methods}
+
+
+def test_every_route_has_a_section(schema: dict[str, Any]) -> None:
+    text = page("http.md")
+    sections = set(re.findall(r"^### `([A-Z]+ /[^`]*)`$", text, re.MULTILINE))
+    assert sections == _routes(schema)
+    assert {f"GET {path}" for path in OWN} <= named(text)
+
+
+def test_every_route_in_any_page_exists(schema: dict[str, Any]) -> None:
+    known = _routes(schema) | {f"GET {path}" for path in OWN}
+    for file in PAGES:
+        for route in re.findall(r"`((?:GET|POST|PUT|PATCH|DELETE) /[^`?\s]*)", file.read_text("utf-8")):
+            assert route in known, f"{file.name}: {route}"
+
+
+def test_every_field_and_parameter_is_named(schema: dict[str, Any]) -> None:
+    words = named(page("http.md"))
+    missing = [
+        f"{name}.{field}"
+        for name, model in schema["components"]["schemas"].items()
+        if "ValidationError" not in name
+        for field in model.get("properties", {})
+        if field not in words
+    ]
+    for path, methods in schema["paths"].items():
+        for method, operation in methods.items():
+            for parameter in operation.get("parameters", []):
+                if parameter["in"] != "path" and parameter["name"] not in words:
+                    missing.append(f"{method.upper()} {path}: {parameter['name']}")
+    assert not missing
+
+
+def test_every_stream_mode_and_comment_is_described() -> None:
+    from threadmill.events.from_graph import MODES
+
+    text = page("streaming.md")
+    assert set(MODES) <= named(text)
+    assert sse.HEARTBEAT.decode().strip() in text
+    assert sse.DRAINING.decode().splitlines()[0] in text
+
+
+def test_what_moves_runs_is_in_the_diagram() -> None:
+    text = page("run-states.md")
+    mentioned = set(re.findall(r"queue\.(\w+)", text))
+    assert mentioned
+    assert all(hasattr(queue, name) for name in mentioned)
+    movers = {"insert", "claim", "finish", "put_back", "requeue_expired", "end_lost", "stop", "delete"}
+    assert movers <= mentioned
+
+
+# Dependencies
+
+
+def test_every_dependency_has_its_reason() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    lists = [project["project"]["dependencies"], *project["project"]["optional-dependencies"].values()]
+    lists += [*project["dependency-groups"].values(), project["build-system"]["requires"]]
+    wanted = {re.match(r"[\w.-]+", entry)[0] for entries in lists for entry in entries}  # type: ignore[index]
+    rows = set(re.findall(r"^\| `([\w.-]+)` \| \S", page("dependencies.md"), re.MULTILINE))
+    assert rows == wanted | {"uv"}
+
+
+# Pages
+
+
+def _anchors(file: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", file.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("file", PAGES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_links_lead_somewhere(file: Path) -> None:
+    text = re.sub(r"^```.*?^```$", "", file.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)|(?:src|href)=\"([^\"]+)\"", text):
+        link = target[0] or target[1]
+        if link.startswith(("http://", "https://", "mailto:")):
+            continue
+        path, _, anchor = link.partition("#")
+        there = (file.parent / path).resolve() if path else file
+        assert there.exists(), f"{file.name}: {link}"
+        if anchor:
+            assert anchor in _anchors(there), f"{file.name}: {link}"
+
+
+def test_every_page_can_be_reached_from_the_readme() -> None:
+    reached, waiting = set(), [ROOT / "README.md"]
+    while waiting:
+        file = waiting.pop()
+        if file in reached or not file.exists():
+            continue
+        reached.add(file)
+        links = re.findall(r"\]\(([^)#\s]+\.md)[^)]*\)", file.read_text("utf-8"))
+        waiting += [(file.parent / link).resolve() for link in links if not link.startswith("http")]
+    assert set(PAGES) <= reached
+
+
+@pytest.mark.parametrize("file", PAGES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_tests_that_are_named_exist(file: Path) -> None:
+    for path, name in re.findall(r"(tests/[\w/]+\.py)(?:::(\w+))?", file.read_text("utf-8")):
+        assert (ROOT / path).is_file(), f"{file.name}: {path}"
+        assert not name or f"def {name}(" in (ROOT / path).read_text("utf-8"), f"{file.name}: {path}::{name}"
+
+
+def test_decisions_are_numbered_without_holes() -> None:
+    files = sorted((DOCS / "decisions").glob("*.md"))
+    assert [file.name[:4] for file in files] == [f"{number:04}" for number in range(1, len(files) + 1)]
+    for file in files:
+        assert file.read_text("utf-8").startswith(f"# {file.name[:4]}: "), file.name
+
+
+def test_decisions_that_the_code_refers_to_exist() -> None:
+    files = [file for folder in ("server", "checkpoints", "graph") for file in (ROOT / folder).rglob("*.py")]
+    text = "\n".join(file.read_text("utf-8") for file in files)
+    numbers = set(re.findall(r"docs/decisions/(\d{4})", text))
+    assert numbers <= {file.name[:4] for file in (DOCS / "decisions").glob("*.md")}
+    assert {name for name in re.findall(r"docs/([\w-]+\.md)", text) if not (DOCS / name).exists()} == set()
+
+
+def _write_settings() -> None:
+    file = DOCS / "configuration.md"
+    before, _, rest = file.read_text("utf-8").partition(BEGIN)
+    after = rest.partition(END)[2]
+    file.write_text(f"{before}{BEGIN}\n\n{settings_table()}\n\n{END}{after}", "utf-8")
+
+
+if __name__ == "__main__":
+    _write_settings()
+    sys.exit(0)
