@@ -275,6 +275,7 @@ def _commit(connection: sqlite3.Connection, jobs: list[Job], now: datetime) -> N
                 if isinstance(job.fn, partial):  # from `soon`: nobody else hears of it
                     log.error("a deferred write failed: %s", error, exc_info=error)
                 if not connection.in_transaction:  # SQLite itself gave the whole transaction up (disk full, I/O)
+                    done.append(tx)
                     raise
                 connection.execute("ROLLBACK TO job")
                 _each(tx.rolled_back)

@@ -7,7 +7,7 @@ from typing import Any
 from threadmill_checkpoints.database import Row, Tx
 
 COLUMNS = "thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata"
-WRITE_COLUMNS = "thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, value"
+WRITE_COLUMNS = "thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, value, run_id"
 
 
 def put_checkpoint(tx: Tx, row: Mapping[str, Any]) -> None:
@@ -20,8 +20,17 @@ def put_checkpoint(tx: Tx, row: Mapping[str, Any]) -> None:
 
 def put_writes(tx: Tx, values: Sequence[Sequence[Any]], replace: bool) -> None:
     """A regular write is stored once; the special ones (error, interrupt, resume) replace what was there."""
-    verb = "REPLACE" if replace else "IGNORE"
-    tx.many(f"INSERT OR {verb} INTO writes ({WRITE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+    conflict = (
+        "UPDATE SET task_path = excluded.task_path, channel = excluded.channel, type = excluded.type, "
+        "value = excluded.value"  # the write stays its first run's
+        if replace
+        else "NOTHING"
+    )
+    tx.many(
+        f"INSERT INTO writes ({WRITE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+        f"ON CONFLICT (thread_id, checkpoint_ns, checkpoint_id, task_id, idx) DO {conflict}",
+        values,
+    )
 
 
 def get_checkpoint(tx: Tx, thread_id: str, ns: str, checkpoint_id: str | None) -> Row | None:
@@ -110,7 +119,7 @@ def copy_thread(tx: Tx, source: str, target: str) -> None:
     )
     tx.run(
         f"INSERT INTO writes ({WRITE_COLUMNS}) "
-        "SELECT :target, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, value "
+        "SELECT :target, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, value, run_id "
         "FROM writes WHERE thread_id = :source",
         source=source,
         target=target,
@@ -118,11 +127,16 @@ def copy_thread(tx: Tx, source: str, target: str) -> None:
 
 
 def delete_for_runs(tx: Tx, run_ids: Sequence[str], thread_id: str | None = None) -> None:
-    """What these runs wrote: their checkpoints, and the writes on them."""
+    """What these runs wrote: their checkpoints, the writes on them, and their writes on earlier checkpoints."""
     scope = "thread_id = :thread_id AND " if thread_id else ""
     doomed = tx.all(
         f"SELECT thread_id, checkpoint_ns, checkpoint_id FROM checkpoints WHERE {scope}"
         "json_extract(CAST(metadata AS TEXT), '$.run_id') IN (SELECT value FROM json_each(:ids))",
+        ids=json.dumps(list(run_ids)),
+        **({"thread_id": thread_id} if thread_id else {}),
+    )
+    tx.run(
+        f"DELETE FROM writes WHERE {scope}run_id IN (SELECT value FROM json_each(:ids))",
         ids=json.dumps(list(run_ids)),
         **({"thread_id": thread_id} if thread_id else {}),
     )

@@ -164,8 +164,9 @@ class SqliteSaver(BaseCheckpointSaver[str]):
     ) -> Callable[[Tx], None]:
         place = config["configurable"]
         key = (str(place["thread_id"]), str(place.get("checkpoint_ns", "")), str(place["checkpoint_id"]), task_id)
+        run_id = place.get("run_id")
         values = [
-            (*key, task_path, WRITES_IDX_MAP.get(channel, index), channel, *self.serde.dumps_typed(value))
+            (*key, task_path, WRITES_IDX_MAP.get(channel, index), channel, *self.serde.dumps_typed(value), run_id)
             for index, (channel, value) in enumerate(writes)
         ]
         replace = all(channel in WRITES_IDX_MAP for channel, _ in writes)
@@ -215,6 +216,13 @@ class SqliteSaver(BaseCheckpointSaver[str]):
     ) -> AsyncIterator[CheckpointTuple]:
         await self.settled()
         cursor, left = before, limit
+        if config is None:  # ids repeat across threads, so they make no cursor
+            size = -1 if limit is None else limit
+            for found in await self.database.read(self._list_page, config, filter, before, size):
+                self._list_page, config, filter, before, -1 if limit is None else limit
+            ):
+                yield found
+            return
         while left is None or left > 0:
             size = PAGE if left is None else min(PAGE, left)
             page = await self.database.read(self._list_page, config, filter, cursor, size)

@@ -138,6 +138,30 @@ class EventLog:
         tx.on_commit(closed)
         return highest
 
+    def record(self, tx: Tx, thread_id: str, run_id: str, last: Sequence[tuple[str, bytes]]) -> int:
+        """The `last` events of a run that no worker has. Returns their highest number."""
+        row = tx.one(
+            "UPDATE threads SET seq = seq + :count WHERE thread_id = :thread_id RETURNING seq",
+            count=len(last),
+            thread_id=thread_id,
+        )
+        highest: int = row["seq"] if row else 0
+        first = highest - len(last) + 1
+        events = [Event(first + i, run_id, method, (), data) for i, (method, data) in enumerate(last)]
+        _insert(tx, thread_id, events)
+
+        def committed() -> None:
+            tail = self._tails.get(thread_id)
+            if tail is not None:
+                with tail.lock:
+                    if tail.floor is not None:
+                        tail.show(events)
+                        tail.durable = max(tail.durable, highest)
+            self._signals.notify(f"thread:{thread_id}")
+
+        tx.on_commit(committed)
+        return highest
+
     def _flush(self, tx: Tx) -> None:
         """With some commit of the database: write what any thread has pending."""
         while self._dirty:
@@ -158,14 +182,12 @@ class EventLog:
     def _write(self, tx: Tx, thread_id: str, tail: _Tail, final: list[Event], limit: int) -> None:
         with tail.lock:
             events, tail.pending = tail.pending + final, []
-        at = tx.now.isoformat(timespec="microseconds")
-        groups = [list(group) for _, group in groupby(events, lambda event: event.run_id)]
-        tx.many(
-            "INSERT INTO events (thread_id, first_seq, last_seq, run_id, at, data) SELECT ?, ?, ?, ?, ?, ? "
-            # else it was deleted under a run that is about to notice
-            "WHERE EXISTS (SELECT 1 FROM threads WHERE thread_id = ?)",
-            [(thread_id, g[0].seq, g[-1].seq, g[0].run_id, at, pack(g), thread_id) for g in groups],
-        )
+
+        def failed() -> None:
+            with tail.lock:
+                tail.pending = events[: len(events) - len(final)] + tail.pending
+            self._dirty.add(thread_id)
+            self._database.soon(self._flush, self._flush_s * 10)
 
         def committed() -> None:
             with tail.lock:
@@ -179,14 +201,9 @@ class EventLog:
             if visible or final:
                 self._signals.notify(f"thread:{thread_id}")
 
-        def failed() -> None:
-            with tail.lock:
-                tail.pending = events[: len(events) - len(final)] + tail.pending
-            self._dirty.add(thread_id)
-            self._database.soon(self._flush, self._flush_s * 10)
-
+        tx.on_rollback(failed)  # before the insert: a full disk fails it
         tx.on_commit(committed)
-        tx.on_rollback(failed)
+        _insert(tx, thread_id, events)
 
     # Reading
 
@@ -203,11 +220,11 @@ class EventLog:
             try:
                 while True:
                     with tail.lock:
-                        events = tail.after(after)
+                        events, floor = tail.after(after), tail.floor
                     if events is None:
                         events = await self._database.read(_page, thread_id, after)
-                        if not events and tail.floor is not None and after < tail.floor:
-                            after = tail.floor
+                        if not events and floor is not None:  # up to there are only numbers that nobody used
+                            after = floor
                             continue
                     if events:
                         after = events[-1].seq
@@ -262,6 +279,17 @@ class EventLog:
     def _forget_if_idle(self, thread_id: str, tail: _Tail) -> None:
         if not tail.writing and not tail.readers and not tail.pending and self._tails.get(thread_id) is tail:
             del self._tails[thread_id]
+
+
+def _insert(tx: Tx, thread_id: str, events: list[Event]) -> None:
+    at = tx.now.isoformat(timespec="microseconds")
+    groups = [list(group) for _, group in groupby(events, lambda event: event.run_id)]
+    tx.many(
+        "INSERT INTO events (thread_id, first_seq, last_seq, run_id, at, data) SELECT ?, ?, ?, ?, ?, ? "
+        # else it was deleted under a run that is about to notice
+        "WHERE EXISTS (SELECT 1 FROM threads WHERE thread_id = ?)",
+        [(thread_id, g[0].seq, g[-1].seq, g[0].run_id, at, pack(g), thread_id) for g in groups],
+    )
 
 
 def _page(tx: Tx, thread_id: str, after: int) -> list[Event]:

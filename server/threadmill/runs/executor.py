@@ -229,15 +229,17 @@ async def _stopped(tap: Tap, control: Control, saver: SqliteSaver) -> Outcome:
         return _failed(tap, "error", error)
     known = tap.values is not None
     values = dumps(tap.values) if known else None
-    ending: Ending = "rollback" if control.stop == "rollback" else "interrupt"
-    name = "UserRollback" if ending == "rollback" else "UserInterrupt"
-    return Outcome(
-        ending,
+    return dataclasses.replace(
+        stopped_early("rollback" if control.stop == "rollback" else "interrupt", control.reason),
         values=values,
         output=values or b"null",
-        error={"error": name, "message": control.reason},
         summary=_summary(tap.values) if known else None,
     )
+
+
+def stopped_early(action: Action, reason: str = "stop requested") -> Outcome:
+    name = "UserRollback" if action == "rollback" else "UserInterrupt"
+    return Outcome(action, error={"error": name, "message": reason})
 
 
 def _failed(tap: Tap, ending: Ending, error: BaseException) -> Outcome:

@@ -118,13 +118,19 @@ def requeue_expired(tx: Tx, *, all_workers_gone: bool = False) -> list[Run]:
     return [Run.from_row(row) for row in rows]
 
 
-def end_lost(tx: Tx, run: Run, status: Status, error: Mapping[str, Any]) -> None:
+def asked_to_stop(tx: Tx, run_id: str) -> Action | None:
+    row = tx.one("SELECT stop FROM runs WHERE run_id = :run_id", run_id=run_id)
+    return row["stop"] if row else None
+
+
+def end_lost(tx: Tx, run: Run, status: Status, error: Mapping[str, Any], last_seq: int) -> None:
     """`pending` becomes `status` without running again: it was put back too often, or asked to stop before a crash."""
     tx.run(
-        "UPDATE runs SET status = :status, error = :error, updated_at = :now WHERE run_id = :run_id "
-        "AND status = 'pending'",
+        "UPDATE runs SET status = :status, error = :error, updated_at = :now, last_seq = :last_seq "
+        "WHERE run_id = :run_id AND status = 'pending'",
         run_id=run.run_id,
         status=status,
+        last_seq=last_seq,
         error=dumps_text(error),
         now=stamp(tx.now),
     )
@@ -171,8 +177,8 @@ def delete(tx: Tx, run_id: str) -> None:
 
 
 def next_start(tx: Tx) -> str | None:
-    """When the earliest pending run is due."""
-    row = tx.one("SELECT min(start_at) AS at FROM runs WHERE status = 'pending'")
+    """When the earliest delayed run is due. One that merely waits for its thread is woken by the run before it."""
+    row = tx.one("SELECT min(start_at) AS at FROM runs WHERE status = 'pending' AND start_at > :now", now=stamp(tx.now))
     return row["at"] if row else None
 
 

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import structlog
 
@@ -21,7 +21,7 @@ from threadmill.events.log import EventLog
 from threadmill.ids import stamp
 from threadmill.jsonable import dumps
 from threadmill.runs import queue
-from threadmill.runs.executor import Control, Executor, Outcome, failed
+from threadmill.runs.executor import Control, Executor, Outcome, failed, stopped_early
 from threadmill.runs.queue import LostLease
 from threadmill.runs.run import Action, Run
 from threadmill.signals import Signals
@@ -199,6 +199,8 @@ class Worker:
         """One transaction: the last events, the run's status, the thread's state, and the next run's start."""
         queue.hold(tx, run.run_id, run.attempt)
         outcome.verify()
+        if outcome.ending == "put_back" and (stop := queue.asked_to_stop(tx, run.run_id)):
+            outcome = stopped_early(stop)  # the drain came between the request and its effect
         if outcome.ending == "put_back":
             self._log.close_run(tx, run.thread_id, run.run_id, [])
             queue.put_back(tx, run)
@@ -281,17 +283,18 @@ class Worker:
                 threads.undo_run(tx, run.thread_id, {"error": "UserRollback", "message": "rollback requested"})
                 queue.delete(tx, run.run_id)
             elif run.stop == "interrupt":
-                error = {"error": "UserInterrupt", "message": "interrupt requested"}
-                queue.end_lost(tx, run, "interrupted", error)
-                threads.set_state(tx, run.thread_id, outcome="interrupted", values=None, error=error)
+                self._end_lost(tx, run, "interrupted", {"error": "UserInterrupt", "message": "interrupt requested"})
             elif (crashes := queue.crashes(tx, run.run_id)) >= self.limits.max_attempts:
-                error = {
-                    "error": "RunCrashed",
-                    "message": f"The server died {crashes} times while this run was running.",
-                }
-                queue.end_lost(tx, run, "error", error)
-                threads.set_state(tx, run.thread_id, outcome="error", values=None, error=error)
+                message = f"The server died {crashes} times while this run was running."
+                self._end_lost(tx, run, "error", {"error": "RunCrashed", "message": message})
         return lost
+
+    def _end_lost(self, tx: Tx, run: Run, status: Literal["interrupted", "error"], error: dict[str, str]) -> None:
+        last = [(END, dumps({"run_id": run.run_id, "status": status}))]
+        if status == "error":
+            last.insert(0, (ERROR, dumps(error)))
+        queue.end_lost(tx, run, status, error, self._log.record(tx, run.thread_id, run.run_id, last))
+        threads.set_state(tx, run.thread_id, outcome=status, values=None, error=error)
 
     async def _tick(self) -> None:
         """Until the loop ends: leases, stops, dead workers, due runs, leftovers."""

@@ -94,7 +94,8 @@ CREATE TABLE events (
     PRIMARY KEY (thread_id, first_seq)
 );
 
--- As langgraph-checkpoint-sqlite lays them out.
+-- As langgraph-checkpoint-sqlite lays them out, and the run that made a write: a resumed run writes to a checkpoint of
+-- an earlier one, and a rollback must find that.
 CREATE TABLE checkpoints (
     thread_id TEXT NOT NULL,
     checkpoint_ns TEXT NOT NULL DEFAULT '',
@@ -115,5 +116,6 @@ CREATE TABLE writes (
     channel TEXT NOT NULL,
     type TEXT,
     value BLOB,
+    run_id TEXT,
     PRIMARY KEY (thread_id, checkpoint_ns, checkpoint_id, task_id, idx)
 );
