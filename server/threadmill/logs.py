@@ -2,12 +2,14 @@
 
 import logging
 import sys
+from collections.abc import MutableMapping
+from typing import Any
 
 import structlog
 
 
-def configure(level: str, form: str) -> None:
-    """`form`: "json", "console", or "auto" (console on a terminal)."""
+def configure(level: str, form: str) -> bool:
+    """`form`: "json", "console", or "auto" (console on a terminal). Returns whether a person reads it."""
     console = form == "console" or (form == "auto" and sys.stderr.isatty())
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -16,7 +18,13 @@ def configure(level: str, form: str) -> None:
         structlog.processors.TimeStamper("iso", utc=True),
     ]
     final: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer()]
+        [
+            _below,
+            # Plain: the default one prints local variables, and with them secrets.
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+            ),
+        ]
         if console
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )
@@ -36,5 +44,21 @@ def configure(level: str, form: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    for noisy in ("httpx", "httpcore", "watchfiles", "aiosqlite"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.captureWarnings(True)
+    for noisy in ("httpx", "httpcore", "watchfiles", "aiosqlite", "uvicorn"):
+        logging.getLogger(noisy).setLevel(max(root.level, logging.WARNING))
+    logging.getLogger("uvicorn.error").addFilter(_unsaid)
+    return console
+
+
+def _below(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Text of several lines, as a user's traceback, goes under the line that it belongs to."""
+    for name in [name for name, value in event.items() if name != "event" and "\n" in str(value)]:
+        if isinstance(event[name], str) and name != "exception":
+            event["event"] = f"{event['event']}\n{event.pop(name)}"
+    return event
+
+
+def _unsaid(record: logging.LogRecord) -> bool:
+    """api/wire.py logs what a request raises, with its request id; uvicorn would say it again."""
+    return not str(record.msg).startswith("Exception in ASGI application")

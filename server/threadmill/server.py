@@ -1,64 +1,120 @@
 """uvicorn around the app, with our own way to stop: drain first, then close connections."""
 
 import asyncio
+import os
+import signal
 import socket
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager, nullcontext
+from types import FrameType
 
 import structlog
 import uvicorn
 
 from threadmill.app import create_app
 from threadmill.config import Project, Settings
+from threadmill.errors import ConfigError
 from threadmill.graphs import Graphs
 from threadmill.runtime import Runtime, open_runtime
 
 logger = structlog.get_logger("threadmill.server")
 
+LINGER_S = 2  # for responses that are still being sent after the drain
+LEFT_S = 3.0  # for threads of the user's code that are still busy when everything else has ended
+
 
 class _Server(uvicorn.Server):
     """uvicorn waits for open responses before it ends the lifespan; streams end only when told."""
 
-    runtime: Runtime | None = None
+    runtime: Runtime  # set before `serve`
+    on_started: Callable[[], None]
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.on_started()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:
             server.close()  # no new connections; what is open goes on
-        if self.runtime is not None:
-            logger.info("draining", runs=self.runtime.worker.load)
-            await self.runtime.stop()
+        logger.info("draining", runs=self.runtime.worker.load)
+        await self.runtime.stop()
         await super().shutdown(sockets)
 
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield  # `run` has the handlers; uvicorn's would raise the signal again at the end, and spoil the exit code
 
-def run(project: Project, settings: Settings, listening: socket.socket, *, keep_going: bool) -> None:
-    """Blocks until the process is asked to stop. Raises ConfigError for what a person has to mend."""
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """The first signal drains. The second ends the process at once, which loses no more than a crash: nothing."""
+        if self.should_exit:
+            os.write(sys.stderr.fileno(), b"Stopped at once; running runs go on at the next start.\n")
+            os._exit(128 + sig)
+        self.should_exit = True
+
+
+def run(
+    project: Project,
+    settings: Settings,
+    listening: socket.socket,
+    *,
+    keep_going: bool,
+    started: Callable[[str, Graphs], None] | None = None,
+) -> None:
+    """Blocks until the process is asked to stop. Raises ConfigError for what a person has to mend.
+
+    `started` is told the url and the graphs once requests are served; without it a log line tells them.
+    """
     graphs = Graphs(project)
     graphs.load(keep_going=keep_going)
-    for error in graphs.errors.values():
-        logger.error("a graph could not be loaded", error=str(error))
+    for graph_id, error in graphs.errors.items():
+        logger.error("a graph could not be loaded", graph_id=graph_id, error=str(error))
 
-    def opened() -> AbstractAsyncContextManager[Runtime]:
-        @asynccontextmanager
-        async def context() -> AsyncIterator[Runtime]:
-            async with open_runtime(project, settings, graphs) as runtime:
-                server.runtime = runtime
-                yield runtime
+    def serving() -> None:
+        url = _url(listening)
+        if started is not None:
+            started(url, graphs)
+        else:
+            logger.info("serving", url=url, graphs=graphs.ids(), data=str(settings.data_dir))
 
-        return context()
-
-    app = create_app(opened, max_body_bytes=settings.max_body_bytes)
+    app = create_app(lambda: nullcontext(server.runtime), max_body_bytes=settings.max_body_bytes)
     config = uvicorn.Config(
         app,
         log_config=None,
         access_log=False,
         lifespan="on",
         timeout_keep_alive=75,
-        timeout_graceful_shutdown=5,
+        timeout_graceful_shutdown=LINGER_S,
         server_header=False,
     )
     server = _Server(config)
-    host, port = listening.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
-    logger.info("serving", url=f"http://{shown}:{port}", graphs=graphs.ids(), data=str(settings.data_dir))
+    server.on_started = serving
+
+    async def main() -> None:
+        # Not in the app's lifespan, which turns what goes wrong into a traceback and an exit code of uvicorn's own.
+        async with AsyncExitStack() as stack:
+            try:
+                server.runtime = await stack.enter_async_context(open_runtime(project, settings, graphs))
+            except OSError as error:
+                raise ConfigError(f"{settings.data_dir} cannot be used: {error.strerror or error}.") from error
+            await server.serve(sockets=[listening])
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, server.handle_exit)
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
-        runner.run(server.serve(sockets=[listening]))
+        runner.run(main())
+    logger.info("stopped")
+    _leave_no_thread()
+
+
+def _url(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _leave_no_thread() -> None:
+    """Python waits for the threads of executors at its end, so a synchronous node that blocks would keep us alive."""
+    watchdog = threading.Timer(LEFT_S, os._exit, [0])
+    watchdog.daemon = True
+    watchdog.start()

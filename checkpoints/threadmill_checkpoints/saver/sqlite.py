@@ -219,8 +219,6 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         if config is None:  # ids repeat across threads, so they make no cursor
             size = -1 if limit is None else limit
             for found in await self.database.read(self._list_page, config, filter, before, size):
-                self._list_page, config, filter, before, -1 if limit is None else limit
-            ):
                 yield found
             return
         while left is None or left > 0:
