@@ -3,15 +3,24 @@
 import shutil
 import socket
 import sys
+from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from threadmill.config import Project, Settings, apply_environment, load_project, load_settings
 from threadmill.errors import ConfigError, ThreadmillError
 
-cli = typer.Typer(no_args_is_help=True, add_completion=False, help="Serve LangGraph graphs as durable threads.")
+if TYPE_CHECKING:
+    from threadmill.graphs import Graphs
+
+cli = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Serve LangGraph graphs as durable threads.",
+)
 
 ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="langgraph.json, or the folder it is in.")]
 HostOption = Annotated[str | None, typer.Option(help="Address to listen on. Default 127.0.0.1.")]
@@ -20,6 +29,21 @@ DataOption = Annotated[Path | None, typer.Option(help="Where threads are kept. D
 InsecureOption = Annotated[
     bool, typer.Option("--insecure", help="Allow an address that is not loopback, without auth.")
 ]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"threadmill {version('threadmill')}")
+        raise typer.Exit
+
+
+@cli.callback()
+def options(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
 
 
 @cli.command()
@@ -32,7 +56,7 @@ def serve(
 ) -> None:
     """Serve the graphs of a langgraph.json."""
     project, settings = _load(config, host, port, data_dir, insecure)
-    run_server(project, settings, _listen(settings), keep_going=False)
+    _serve(project, settings, _listen(settings), keep_going=False, note="Ctrl-C stops it; runs go on at the next start")
 
 
 @cli.command()
@@ -44,19 +68,22 @@ def dev(
     insecure: InsecureOption = False,
 ) -> None:
     """Serve, and start again whenever the project's code changes. Threads stay; running runs go on afterwards."""
-    from threadmill import reload
+    from threadmill import logs, reload
 
     project, settings = _load(config, host, port, data_dir, insecure)
+    logs.configure(settings.log_level, settings.log_format)
     with _listen(settings) as listening:
         # The address as it was bound: a child must not choose another free port.
         options = ["--config", str(project.path), "--host", settings.host, "--port", str(listening.getsockname()[1])]
         options += ["--data-dir", str(settings.data_dir), *(["--insecure"] if settings.insecure else [])]
-        reload.supervise(project, settings, listening, options)
+        code = reload.supervise(lambda: _read(config, host, port, data_dir, insecure), listening, options)
+    sys.exit(code)
 
 
 @cli.command(hidden=True)
 def child(
     fd: Annotated[int, typer.Option()],
+    again: Annotated[bool, typer.Option("--again")] = False,
     config: ConfigOption = Path("langgraph.json"),
     host: HostOption = None,
     port: PortOption = None,
@@ -64,18 +91,26 @@ def child(
     insecure: InsecureOption = False,
 ) -> None:
     """What `dev` runs: a server on a socket that is already open, which serves what can be loaded."""
+    from threadmill import reload
+
+    reload.end_with_parent()
     project, settings = _load(config, host, port, data_dir, insecure)
-    run_server(project, settings, socket.socket(fileno=fd), keep_going=True)
+    note = None if again else "Starts again when code changes; Ctrl-C stops it"
+    _serve(project, settings, socket.socket(fileno=fd), keep_going=True, note=note)
 
 
 @cli.command()
 def init(folder: Annotated[Path, typer.Argument(help="A new or empty folder.")]) -> None:
     """Make a project: the default agent, to be changed into your own."""
-    if folder.exists() and any(folder.iterdir()):
-        _fail(ConfigError(f"{folder} is not empty: name a new folder."))
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        _fail(ConfigError(f"{folder} is there and not an empty folder: name a new one."))
     template = _template()
-    shutil.copytree(template / "graph", folder / "graph", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(template / "langgraph.json", folder / "langgraph.json")
+    try:
+        shutil.copytree(template / "graph", folder / "graph", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(template / "langgraph.json", folder / "langgraph.json")
+        (folder / ".gitignore").write_text(".threadmill/\n.env\n__pycache__/\n")
+    except OSError as error:
+        _fail(ConfigError(f"{folder} cannot be written: {error.strerror}."))
     typer.echo(f"Made {folder}. Next: threadmill dev --config {folder}")
 
 
@@ -85,15 +120,30 @@ def _template() -> Path:
     return packaged if packaged.is_dir() else Path(__file__).parents[2]
 
 
-def run_server(project: Project, settings: Settings, listening: socket.socket, *, keep_going: bool) -> None:
-    """Until SIGINT or SIGTERM; then drain. `keep_going` serves what loads when a graph does not."""
+def _serve(
+    project: Project, settings: Settings, listening: socket.socket, *, keep_going: bool, note: str | None
+) -> None:
+    """Until SIGINT or SIGTERM; then drain. `keep_going` serves what loads when a graph does not.
+
+    `note` ends the message that greets a person at a terminal; None: no message.
+    """
     from threadmill import logs, server  # slow imports, after the arguments are known to be right
 
-    logs.configure(settings.log_level, settings.log_format)
+    watched = logs.configure(settings.log_level, settings.log_format)
     for warning in project.warnings:
-        typer.secho(f"warning: {warning}", fg="yellow", err=True)
+        server.logger.warning(warning)
+
+    def greet(url: str, graphs: "Graphs") -> None:
+        broken = [f"{graph_id} (broken)" for graph_id in graphs.errors]
+        lines = {"API": url, "Docs": f"{url}/docs", "Graphs": ", ".join([*graphs.ids(), *broken])}
+        lines["Data"] = str(settings.data_dir)
+        shown = "\n".join(f"  {name:<8}{value}" for name, value in lines.items())
+        typer.echo(f"\nThreadmill {version('threadmill')}\n\n{shown}\n\n  {note}.\n", err=True)
+
+    apply_environment(project)
     try:
-        server.run(project, settings, listening, keep_going=keep_going)
+        started = greet if watched and note else None
+        server.run(project, settings, listening, keep_going=keep_going, started=started)
     except ThreadmillError as error:
         _fail(error)
 
@@ -102,22 +152,23 @@ def _load(
     config: Path, host: str | None, port: int | None, data_dir: Path | None, insecure: bool
 ) -> tuple[Project, Settings]:
     try:
-        project = load_project(config)
-        apply_environment(project)
-        settings = load_settings(
-            project,
-            host=host,
-            port=port,
-            data_dir=data_dir.absolute() if data_dir else None,
-            insecure=insecure or None,
-        )
-        if not settings.insecure and not _loopback(settings.host):
-            raise ConfigError(
-                f"{settings.host} can be reached from other machines and no auth is configured: anybody there could "
-                "read and run everything. Listen on 127.0.0.1, or say --insecure if something else guards it."
-            )
+        return _read(config, host, port, data_dir, insecure)
     except ThreadmillError as error:
         _fail(error)
+
+
+def _read(
+    config: Path, host: str | None, port: int | None, data_dir: Path | None, insecure: bool
+) -> tuple[Project, Settings]:
+    project = load_project(config)
+    settings = load_settings(
+        project, host=host, port=port, data_dir=data_dir.absolute() if data_dir else None, insecure=insecure or None
+    )
+    if not settings.insecure and not _loopback(settings.host):
+        raise ConfigError(
+            f"{settings.host} can be reached from other machines and no auth is configured: anybody there could "
+            "read and run everything. Listen on 127.0.0.1, or say --insecure if something else guards it."
+        )
     return project, settings
 
 
@@ -136,14 +187,14 @@ def _listen(settings: Settings) -> socket.socket:
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((settings.host, settings.port))
+        listening.listen(2048)
     except OSError as error:
-        _fail(ConfigError(f"{settings.host}:{settings.port} cannot be used: {error.strerror}. Try another --port."))
-    listening.listen(2048)
-    listening.set_inheritable(True)
+        where = f"{settings.host}:{settings.port}"
+        _fail(ConfigError(f"{where} cannot be used: {error.strerror}; try another --port."))
     return listening
 
 
-def _fail(error: Exception) -> Any:
+def _fail(error: Exception) -> NoReturn:
     typer.secho(str(error), fg="red", err=True)
     sys.exit(1)
 

@@ -53,8 +53,8 @@ def configure(level: str, form: str) -> bool:
 
 def _below(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Text of several lines, as a user's traceback, goes under the line that it belongs to."""
-    for name in [name for name, value in event.items() if name != "event" and "\n" in str(value)]:
-        if isinstance(event[name], str) and name != "exception":
+    for name, value in list(event.items()):
+        if name != "event" and isinstance(value, str) and "\n" in value:
             event["event"] = f"{event['event']}\n{event.pop(name)}"
     return event
 

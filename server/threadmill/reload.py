@@ -115,9 +115,7 @@ class _Child:
             self._process.kill()
 
 
-def _start_again(
-    server: _Child, load: Callable[[], tuple[Project, Settings]], files: Iterable[Path]
-) -> Project | None:
+def _start_again(server: _Child, load: Callable[[], tuple[Project, Settings]], files: Iterable[Path]) -> Project | None:
     """None when the configuration is broken: the server that runs is better than none."""
     changed = sorted(os.path.relpath(file) for file in files)
     try:

@@ -97,7 +97,9 @@ def run(
             try:
                 server.runtime = await stack.enter_async_context(open_runtime(project, settings, graphs))
             except OSError as error:
-                raise ConfigError(f"{settings.data_dir} cannot be used: {error.strerror or error}.") from error
+                raise ConfigError(
+                    f"{settings.data_dir} cannot be used as the data directory: {error.strerror or error}."
+                ) from error
             await server.serve(sockets=[listening])
 
     for number in (signal.SIGINT, signal.SIGTERM):

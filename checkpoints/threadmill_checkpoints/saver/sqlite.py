@@ -7,10 +7,13 @@ commits in order, so whatever is submitted later, such as the end of the run, co
 
 import asyncio
 import builtins
+import contextlib
 import json
 import random
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
 from langchain_core.runnables import RunnableConfig
@@ -46,6 +49,22 @@ TOGETHER_S = 0.02  # how long a write that nobody waits for may wait for others
 PAGE = 50  # checkpoints read at once by `list`
 
 
+async def _done(future: "Future[None]") -> None:
+    """Wait for it, whatever came of it; it cannot be cancelled from here."""
+    with contextlib.suppress(Exception):
+        await asyncio.shield(asyncio.wrap_future(future))
+
+
+@dataclass(slots=True)
+class _Ahead:
+    """Writes that a graph did not wait for."""
+
+    puts: list[Callable[[Tx], None]] = field(default_factory=list)
+    written: "Future[None] | None" = None
+    failure: BaseException | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
 class SqliteSaver(BaseCheckpointSaver[str]):
     """Checkpoints of any number of threads in `database`.
 
@@ -66,9 +85,7 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         self.database = database
         self.guard = guard
         self.wait = wait
-        # Shared with the clones that `with_allowlist` makes:
-        self.queued: list[Future[None]] = []
-        self.failures: list[BaseException] = []
+        self.ahead = _Ahead()  # shared with the clones that `with_allowlist` makes
 
     def get_next_version(self, current: str | int | None, channel: None) -> str:
         number = int(str(current).split(".")[0]) if current is not None else 0
@@ -128,17 +145,15 @@ class SqliteSaver(BaseCheckpointSaver[str]):
 
     async def settled(self) -> None:
         """Wait until every queued write is on disk; raise the first failure."""
-        if self.queued:
+        if self.ahead.written is not None and not self.ahead.written.done():
             self.database.hurry()
-        queued, self.queued[:] = self.queued[:], []
-        for future in queued:
-            await asyncio.wrap_future(future)
+            await _done(self.ahead.written)
         self.verify()
 
     def verify(self) -> None:
         """In a transaction submitted after the writes: raise the first failure among them."""
-        if self.failures:
-            raise self.failures[0]
+        if self.ahead.failure is not None:
+            raise self.ahead.failure
 
     def _put(
         self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata
@@ -172,30 +187,36 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         replace = all(channel in WRITES_IDX_MAP for channel, _ in writes)
         return lambda tx: rows.put_writes(tx, values, replace)
 
-    def _submit(self, put: Callable[[Tx], None], within: float = 0) -> "Future[None]":
-        guard, failures = self.guard, self.failures
-
+    def _submit(self, put: Callable[[Tx], None]) -> "Future[None]":
         def guarded(tx: Tx) -> None:
-            try:
-                guard(tx)
-                put(tx)
-            except BaseException as error:
-                failures.append(error)
-                raise
+            self.guard(tx)
+            put(tx)
 
-        return self.database.submit(guarded, within)
+        return self.database.submit(guarded)
 
     async def _write(self, put: Callable[[Tx], None]) -> None:
         if self.wait:
             await asyncio.wrap_future(self._submit(put))
             return
         self.verify()
-        future = self._submit(put, TOGETHER_S)
-        self.queued.append(future)
-        while self.queued and self.queued[0].done():
-            self.queued.pop(0)
-        if len(self.queued) > AHEAD:
+        with self.ahead.lock:
+            self.ahead.puts.append(put)
+            waiting = len(self.ahead.puts)
+            if waiting == 1:  # the writes of a superstep, and what else comes in that time, are one transaction
+                self.ahead.written = self.database.submit(self._write_ahead, TOGETHER_S)
+        if waiting >= AHEAD:
             await self.settled()
+
+    def _write_ahead(self, tx: Tx) -> None:
+        with self.ahead.lock:
+            puts, self.ahead.puts = self.ahead.puts, []
+        try:
+            self.guard(tx)
+            for put in puts:
+                put(tx)
+        except BaseException as error:
+            self.ahead.failure = self.ahead.failure or error
+            raise
 
     # Reading
 
@@ -254,9 +275,9 @@ class SqliteSaver(BaseCheckpointSaver[str]):
 
     def _read(self, fn: Callable[[Tx], T]) -> T:
         """From a synchronous node: it runs beside the event loop, so it may block."""
-        self.database.hurry()
-        for future in list(self.queued):
-            future.result()
+        if self.ahead.written is not None:
+            self.database.hurry()
+            self.ahead.written.result()
         return self.database.query(fn).result()
 
     def _get_tuple(self, tx: Tx, config: RunnableConfig) -> CheckpointTuple | None:

@@ -7,7 +7,7 @@ Methods are LangGraph's stream modes (`values`, `updates`, `messages`, `custom`,
 
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import orjson
 
@@ -15,8 +15,7 @@ METADATA, ERROR, END = "metadata", "error", "end"
 COMPRESS_FROM = 1024  # bytes; the metadata that LangGraph repeats with each token shrinks about thirtyfold
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):  # a tuple: it is made for every token, and a frozen dataclass takes three times as long
     """`data` is JSON on one line; `namespace` is the path of subgraph tasks, empty at the root."""
 
     seq: int

@@ -2,13 +2,17 @@
 
 import asyncio
 import sys
+import sysconfig
 import threading
 import time
+from pathlib import Path
 from types import FrameType
 
 import structlog
 
 logger = structlog.get_logger("threadmill.stall")
+
+STDLIB = sysconfig.get_paths()["stdlib"]
 
 
 class StallWatch:
@@ -25,17 +29,19 @@ class StallWatch:
         self._closed.set()
 
     def _watch(self) -> None:
-        reported = False
+        reported: float | None = None  # since when the loop has stood still, once that was said
         while not self._closed.wait(self._limit_s / 4):
+            if not self._loop.is_running():  # a server that drains has stopped it, which is no stall
+                continue
             now = time.monotonic()
             if self._asked is None:
-                if reported:
-                    logger.warning("the graphs' event loop runs again")
-                reported = False
+                if reported is not None:
+                    logger.warning("the graphs' event loop runs again", seconds=round(now - reported, 1))
+                reported = None
                 self._asked = now
                 self._loop.call_soon_threadsafe(self._answer)
-            elif not reported and now - self._asked > self._limit_s:
-                reported = True
+            elif reported is None and now - self._asked > self._limit_s:
+                reported = self._asked
                 node, where = blocking_node(sys._current_frames().get(self._thread_id))
                 logger.warning(
                     "a node blocks the graphs' event loop; make it `def` instead of `async def`, or await",
@@ -55,10 +61,16 @@ def blocking_node(frame: FrameType | None) -> tuple[str | None, str | None]:
     """
     node = where = None
     while frame is not None and node is None:
-        path = frame.f_code.co_filename
-        if where is None and "site-packages" not in path and "/lib/python" not in path and not path.startswith("<"):
-            where = f"{path}:{frame.f_lineno}"
+        if where is None and _of_the_user(frame):
+            where = f"{frame.f_code.co_filename}:{frame.f_lineno}"
         if frame.f_code.co_name in ("arun_with_retry", "run_with_retry"):
             node = getattr(frame.f_locals.get("task"), "name", None)
         frame = frame.f_back
     return node, where
+
+
+def _of_the_user(frame: FrameType) -> bool:
+    path = Path(frame.f_code.co_filename)
+    installed = {"site-packages", "dist-packages"} & set(path.parts) or path.is_relative_to(STDLIB)
+    ours = str(frame.f_globals.get("__name__")).split(".")[0] in ("threadmill", "threadmill_checkpoints")
+    return path.is_absolute() and not installed and not ours
