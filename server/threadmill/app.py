@@ -25,7 +25,7 @@ def create_app(
             app.state.runtime = opened
             yield
 
-    app = FastAPI(title="Threadmill", lifespan=lifespan, redirect_slashes=False)
+    app = FastAPI(title="Threadmill", lifespan=lifespan, redirect_slashes=False, docs_url=None, redoc_url=None)
     for router in (meta.router, assistants.router, threads.router, state.router, runs.threaded, runs.stateless):
         app.include_router(router)
     install_errors(app)

@@ -5,21 +5,22 @@
 
 import json
 import re
-import sys
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import httpx
 import pytest
 import typer
-from serving import Remote
 
 from threadmill.cli import cli
 from threadmill.config import BUILD_TIME, NOT_YET, SETTINGS, SUPPORTED, Setting
 from threadmill.runs import queue
 from threadmill.streaming import sse
+
+if TYPE_CHECKING:
+    from serving import Remote
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -111,7 +112,7 @@ def test_no_flag_is_invented() -> None:
 
 
 @pytest.fixture(scope="module")
-def schema(server: Remote) -> dict[str, Any]:
+def schema(server: "Remote") -> dict[str, Any]:
     answer: dict[str, Any] = httpx.get(f"{server.url}/openapi.json", timeout=30).json()
     return answer
 
@@ -246,4 +247,3 @@ def _write_settings() -> None:
 
 if __name__ == "__main__":
     _write_settings()
-    sys.exit(0)

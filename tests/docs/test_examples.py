@@ -71,7 +71,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 def run(example: Example, folder: Path, port: int | str, url: str) -> str:
     code = example.code.replace(f":{PORT}", f":{port}")
-    command = {"python": [sys.executable, "-c", code], "bash": ["bash", "-euo", "pipefail", "-c", code]}
+    command = {"python": [sys.executable, "-c", code], "bash": ["bash", "-eu", "-c", code]}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("THREADMILL_")}
     env = {**inherited, "PATH": path, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}

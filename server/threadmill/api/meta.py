@@ -1,5 +1,6 @@
-"""/ok, /info"""
+"""/ok, /info, /docs"""
 
+from importlib import resources
 from importlib.metadata import version
 from typing import Annotated, Any
 
@@ -27,3 +28,10 @@ async def info() -> Response:
     return json(
         {"version": version("threadmill"), "langgraph_py_version": version("langgraph"), "flags": flags, "host": host}
     )
+
+
+@router.get("/docs", include_in_schema=False)
+async def reference() -> Response:
+    """Our own page: the usual ones load their scripts from somebody else's server."""
+    page = (resources.files("threadmill.api") / "reference.html").read_text("utf-8")
+    return Response(page, media_type="text/html")

@@ -80,6 +80,7 @@ class Executor:
                     run.graph_id,
                     kwargs["config"],
                     access="threads.create_run",
+                    context=kwargs["context"],
                     store=self.store,
                     checkpointer=saver,
                 ) as graph,

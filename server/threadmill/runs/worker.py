@@ -93,8 +93,8 @@ class Worker:
             await asyncio.to_thread(self._idle.wait, 5.0)
         for run_id in self._running:
             logger.error("a run did not stop; its lease will expire", run_id=run_id)
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        await asyncio.to_thread(self._thread.join, 2.0)
+        asyncio.run_coroutine_threadsafe(self._finish(), self.loop)
+        await asyncio.to_thread(self._thread.join, 5.0)
 
     @property
     def thread_id(self) -> int:
@@ -108,11 +108,14 @@ class Worker:
         asyncio.set_event_loop(self.loop)
         # Synchronous nodes run in these threads; as many may block as runs may be under way.
         self.loop.set_default_executor(ThreadPoolExecutor(max(32, self.limits.max_runs), "node"))
-        try:
-            self.loop.run_forever()
-        finally:
-            for task in asyncio.all_tasks(self.loop):
-                task.cancel()
+        self.loop.run_forever()
+
+    async def _finish(self) -> None:
+        """End what belongs to the worker, and with it the loop. A thread that a node blocks is left behind."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait({asyncio.ensure_future(asyncio.gather(*self._tasks, return_exceptions=True))}, timeout=2)
+        self.loop.stop()
 
     def _own(self, work: Coroutine[Any, Any, Any]) -> None:
         """Start a task that is kept until it is done and whose failure is logged."""

@@ -1,7 +1,8 @@
 """Server-sent events as bytes."""
 
 HEARTBEAT = b": heartbeat\n\n"
-DRAINING = b": the server is stopping; reconnect with the last event id\nretry: 1000\n\n"
+# A comment and no `retry:`, which the Python SDK would pass on as an event without a name.
+DRAINING = b": the server is stopping; reconnect with the last event id\n\n"
 
 HEADERS = {
     "content-type": "text/event-stream; charset=utf-8",
