@@ -180,7 +180,7 @@ async def threads(target: Running) -> Figures:
 
 
 async def start(server: Server, under: Path, runs: int) -> Figures:
-    """A fresh process: its start, its memory, and (runs > 0) its memory after that many runs on threads of their own."""
+    """A fresh process: its start, its memory, and (runs > 0) its memory after that many runs."""
     running = await asyncio.to_thread(server.start, under)
     try:
         await asyncio.sleep(1.5)

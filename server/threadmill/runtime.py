@@ -28,6 +28,7 @@ from threadmill.runs.worker import Limits, Worker
 from threadmill.signals import Signals
 from threadmill.state import States
 from threadmill.streaming.v1 import Reader
+from threadmill.threads import Thread
 from threadmill_checkpoints import store
 from threadmill_checkpoints.database import Database, DatabaseError, Tx
 from threadmill_checkpoints.migrate import migrate_sqlite
@@ -141,8 +142,22 @@ class Runtime:
         if found.active:
             await self.cancel(thread_id, [run_id], "interrupt", "the run was deleted")
             await self.ended(run_id)
-        await self.database.write(_delete_run, thread_id, run_id)
+        await self.database.write(self._delete_run, thread_id, run_id)
         self.signals.notify(f"run:{run_id}")
+
+    def _delete_run(self, tx: Tx, thread_id: str, run_id: str) -> None:
+        run.get(tx, thread_id, run_id)
+        checkpoints.delete_for_runs(tx, [run_id], thread_id)
+        self.log.erase_run(tx, thread_id, run_id)
+        queue.delete(tx, run_id)
+
+    async def thread(self, thread_id: str) -> Thread:
+        """As a client sees it, with its values; those that a crash left behind are read from the state."""
+        found = await self.database.read(threads.get, thread_id, values=True, shown=True)
+        if found.values is None and found.interrupts is not None and found.status != "busy":
+            values = await self.on_state_loop(self.states.values(thread_id))
+            return replace(found, values=values)
+        return found
 
     async def _stop_all(self, thread_id: str) -> None:
         there = await self.database.read(run.active, thread_id)
@@ -164,12 +179,6 @@ class Runtime:
 
     async def on_state_loop(self, work: Coroutine[Any, Any, T]) -> T:
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self.state_loop))
-
-
-def _delete_run(tx: Tx, thread_id: str, run_id: str) -> None:
-    run.get(tx, thread_id, run_id)
-    checkpoints.delete_for_runs(tx, [run_id], thread_id)
-    queue.delete(tx, run_id)
 
 
 @asynccontextmanager

@@ -69,6 +69,11 @@ class States:
             snapshot = await graph.aget_state(self._config(thread, at), subgraphs=subgraphs)
             return _shown(snapshot)
 
+    async def values(self, thread_id: str) -> bytes | None:
+        """The newest state alone, as JSON; None when there is none."""
+        state = await self.get(thread_id, Checkpoint())
+        return dumps(state["values"]) if state["checkpoint"] else None
+
     async def history(
         self,
         thread_id: str,

@@ -201,6 +201,11 @@ def set_state(
         )
 
 
+def forget_values(tx: Tx, thread_id: str) -> None:
+    """They are behind the checkpoints; whoever wants them reads the state."""
+    tx.run("DELETE FROM thread_values WHERE thread_id = :thread_id", thread_id=thread_id)
+
+
 def undo_run(tx: Tx, thread_id: str, error: Mapping[str, Any]) -> None:
     """A run was rolled back: the state is what it was before, and so is what the thread waits for."""
     tx.run(

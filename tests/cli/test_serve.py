@@ -73,7 +73,7 @@ BROKEN = {
         [r"agent\.py:3: ValueError: the inner reason", r"line 4, in <module>", r"line 3, in main"],
     ),
     "an exit": ("", "import sys\nsys.exit('no key')\n", [r"agent\.py:2: SystemExit: no key"]),
-    "a setting": ('{"graphs": {"agent": "./agent.py:graph"}, "threadmill": {"port": "x"}}', "", ["threadmill.port must"]),
+    "a setting": ('{"graphs": {"agent": "./agent.py:graph"}, "threadmill": {"lease_s": "x"}}', "", ["threadmill.lease_s must be a number"]),
 }  # fmt: skip
 
 
@@ -127,6 +127,9 @@ def test_data_that_cannot_be_used_is_one_sentence(threadmill: Start, agent: Path
     (tmp_path / "file").write_text("in the way")
     command = threadmill("serve", "-c", agent, "--port", "0", "--data-dir", tmp_path / "file")
     _refused(command, "file cannot be used as the data directory: File exists")
+
+
+def test_a_file_that_is_no_database_is_one_sentence(threadmill: Start, agent: Path, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "threadmill.sqlite").write_bytes(b"not a database at all" * 100)
     command = threadmill("serve", "-c", agent, "--port", "0", "--data-dir", tmp_path / "data")

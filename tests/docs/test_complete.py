@@ -70,7 +70,9 @@ def test_the_table_of_settings_is_the_one_in_the_code() -> None:
 
 
 def test_every_variable_the_code_reads_is_documented() -> None:
-    code = "\n".join(file.read_text("utf-8") for folder in ("server", "graph") for file in (ROOT / folder).rglob("*.py"))
+    code = "\n".join(
+        file.read_text("utf-8") for folder in ("server", "graph") for file in (ROOT / folder).rglob("*.py")
+    )
     read = set(re.findall(r"\bTHREADMILL_[A-Z_]+\b", code))
     assert read <= named(page("configuration.md"))
 

@@ -24,7 +24,8 @@ from serving import Server
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(
-    r"(?P<comments>(?:<!--[^\n]*-->\n)*)```(?P<language>\w+) (?P<word>\w+)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL
+    r"(?P<comments>(?:<!--[^\n]*-->\n)*)```(?P<language>\w+) (?P<word>\w+)\n(?P<code>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
 )
 SECONDS = 60
 PORT = "2024"
@@ -83,9 +84,7 @@ def run(example: Example, folder: Path, port: int | str, url: str) -> str:
 
 
 @pytest.mark.parametrize("example", PROGRAMS, ids=lambda example: example.name)
-def test_an_example_does_what_its_page_says(
-    example: Example, request: pytest.FixtureRequest, tmp_path: Path
-) -> None:
+def test_an_example_does_what_its_page_says(example: Example, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     assert example.word == "test", f"{example.name}: '{example.word}' is no marker"
     assert example.expected, f"{example.name} says nothing about what it prints"
     server = None if example.alone else request.getfixturevalue("served")

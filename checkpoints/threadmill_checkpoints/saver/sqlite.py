@@ -38,7 +38,7 @@ from langgraph.checkpoint.sqlite._delta import (
     step_walk_with_row,
 )
 
-from threadmill_checkpoints.database import Database, Row, Tx
+from threadmill_checkpoints.database import Database, DatabaseError, Row, Tx
 from threadmill_checkpoints.saver import rows
 from threadmill_checkpoints.sqlite import SqliteTx
 
@@ -210,6 +210,7 @@ class SqliteSaver(BaseCheckpointSaver[str]):
     def _write_ahead(self, tx: Tx) -> None:
         with self.ahead.lock:
             puts, self.ahead.puts = self.ahead.puts, []
+        tx.on_rollback(self._lost)
         try:
             self.guard(tx)
             for put in puts:
@@ -217,6 +218,10 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         except BaseException as error:
             self.ahead.failure = self.ahead.failure or error
             raise
+
+    def _lost(self) -> None:
+        """The commit failed, maybe for another's sake; the graph has gone on by now."""
+        self.ahead.failure = self.ahead.failure or DatabaseError("A checkpoint could not be written.")
 
     # Reading
 

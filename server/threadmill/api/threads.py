@@ -122,7 +122,7 @@ async def count(body: Count, here: Here) -> Response:
 
 @router.get("/{thread_id}")
 async def get(thread_id: str, here: Here) -> Response:
-    return json(shown(await here.database.read(threads.get, parse_id(thread_id, "thread"), values=True, shown=True)))
+    return json(shown(await here.thread(parse_id(thread_id, "thread"))))
 
 
 @router.patch("/{thread_id}")

@@ -247,6 +247,12 @@ class EventLog:
             return tail.next_seq - 1
         return await self._database.read(_reserved, thread_id)
 
+    def erase_run(self, tx: Tx, thread_id: str, run_id: str) -> None:
+        """The run is deleted or rolled back; a reader that is at it has it from memory."""
+        tx.run(
+            "DELETE FROM events WHERE thread_id = :thread_id AND run_id = :run_id", thread_id=thread_id, run_id=run_id
+        )
+
     def forget(self, thread_id: str) -> None:
         """The thread was deleted; readers find out by its run."""
         with self._lock:

@@ -216,6 +216,7 @@ class Worker:
         if outcome.ending == "rollback":
             checkpoints.delete_for_runs(tx, [run.run_id], run.thread_id)
             threads.undo_run(tx, run.thread_id, outcome.error or {})
+            self._log.erase_run(tx, run.thread_id, run.run_id)
             queue.delete(tx, run.run_id)
         else:
             queue.finish(tx, run, status, last_seq=last_seq, error=outcome.error)
@@ -284,6 +285,7 @@ class Worker:
             if run.stop == "rollback":
                 checkpoints.delete_for_runs(tx, [run.run_id], run.thread_id)
                 threads.undo_run(tx, run.thread_id, {"error": "UserRollback", "message": "rollback requested"})
+                self._log.erase_run(tx, run.thread_id, run.run_id)
                 queue.delete(tx, run.run_id)
             elif run.stop == "interrupt":
                 self._end_lost(tx, run, "interrupted", {"error": "UserInterrupt", "message": "interrupt requested"})
@@ -298,6 +300,7 @@ class Worker:
             last.insert(0, (ERROR, dumps(error)))
         queue.end_lost(tx, run, status, error, self._log.record(tx, run.thread_id, run.run_id, last))
         threads.set_state(tx, run.thread_id, outcome=status, values=None, error=error)
+        threads.forget_values(tx, run.thread_id)  # the checkpoints are ahead of them
 
     async def _tick(self) -> None:
         """Until the loop ends: leases, stops, dead workers, due runs, leftovers."""
