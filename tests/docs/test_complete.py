@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = [*(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")), *sorted(DOCS.rglob("*.md"))]
-OWN = {"/docs", "/redoc", "/openapi.json"}  # FastAPI's own pages, which the schema leaves out
+OWN = {"/docs", "/openapi.json"}  # pages about the API, which the schema leaves out
 BEGIN, END = "<!-- settings: begin -->", "<!-- settings: end -->"
 
 
@@ -89,17 +89,19 @@ def test_every_key_of_langgraph_json_is_documented() -> None:
 
 
 def _commands() -> dict[str, click.Command]:
+    """By name; the empty one is `threadmill` itself."""
     group: Any = typer.main.get_command(cli)
-    return {name: command for name, command in group.commands.items() if not command.hidden}
+    return {"": group, **{name: command for name, command in group.commands.items() if not command.hidden}}
 
 
 def test_every_command_and_flag_is_documented() -> None:
     text = page("configuration.md")
+    words = {word for span in named(text) for word in span.split()}
     missing = [name for name in _commands() if f"`threadmill {name}" not in text]
     for command in _commands().values():
         for parameter in command.params:
             names = parameter.opts if parameter.param_type_name == "option" else [parameter.name.upper()]
-            missing += [name for name in names if f"`{name}`" not in text and name != "--help"]
+            missing += [name for name in names if name not in words]
     assert not missing
 
 
@@ -138,7 +140,7 @@ def test_every_route_in_any_page_exists(schema: dict[str, Any]) -> None:
 
 
 def test_every_field_and_parameter_is_named(schema: dict[str, Any]) -> None:
-    words = named(page("http.md"))
+    words = {word for span in named(page("http.md")) for word in re.findall(r"[\w-]+", span)}
     missing = [
         f"{name}.{field}"
         for name, model in schema["components"]["schemas"].items()
@@ -167,7 +169,7 @@ def test_what_moves_runs_is_in_the_diagram() -> None:
     text = page("run-states.md")
     mentioned = set(re.findall(r"queue\.(\w+)", text))
     assert mentioned
-    assert all(hasattr(queue, name) for name in mentioned)
+    assert {name for name in mentioned if not hasattr(queue, name)} == {"py"}
     movers = {"insert", "claim", "finish", "put_back", "requeue_expired", "end_lost", "stop", "delete"}
     assert movers <= mentioned
 

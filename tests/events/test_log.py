@@ -7,7 +7,6 @@ import asyncio
 import random
 import sqlite3
 import tempfile
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -378,28 +377,23 @@ def test_a_reader_that_is_reading_while_the_log_moves_on_misses_nothing() -> Non
         await world.append("a", 2, 1, 0)
         await world.flush()
         await world.crash()
-        held = threading.Event()
-        blocked = [world.process.database.query(lambda _: held.wait(WITHIN)) for _ in range(1)]
         await world.open("a")
-        database, log = world.process.database, world.process.log
-        original = database.read
+        database, gone = world.process.database, asyncio.Event()
+        read = database.read
 
         async def late(fn: Any, *args: Any) -> Any:
-            answer = await original(fn, *args)
-            if fn is module._page and not gone:
-                gone.append(True)
+            answer = await read(fn, *args)
+            if not gone.is_set():
                 await world.append("a", 9, 1, 100)
                 await world.flush()
+                gone.set()
             return answer
 
-        gone: list[bool] = []
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(database, "read", late)
             follower = Follower(world.process, "a", 2, slow=False)
-            held.set()
-            await asyncio.wrap_future(blocked[0])
-            await follower.has([event for event in await world._on_disk("a") if event.seq > 2] or [])
-        assert gone and log is world.process.log
+            await gone.wait()
+        await follower.has([event for event in await world._on_disk("a") if event.seq > 2])
         assert len(follower.got) == 9
         await follower.leave()
 

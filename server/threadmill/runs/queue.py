@@ -57,19 +57,20 @@ def claim(tx: Tx, worker: str, lease_s: float, run_id: str | None = None) -> Run
 
     Its events begin after the last number the thread has reserved; the first attempt decides.
     """
+    which = "TRUE" if run_id is None else "run_id = :run_id"
     row = tx.one(
         "UPDATE runs SET status = 'running', worker = :worker, lease_until = :lease, attempt = attempt + 1, "
         "first_seq = coalesce(first_seq, 1 + (SELECT seq FROM threads WHERE threads.thread_id = runs.thread_id)), "
-        "updated_at = :now WHERE run_id = ("
-        "SELECT run_id FROM runs AS r WHERE status = 'pending' AND start_at <= :now "
-        "AND (:run_id IS NULL OR run_id = :run_id) AND NOT EXISTS (SELECT 1 FROM runs AS o "
-        "WHERE o.thread_id = r.thread_id AND (o.status = 'running' OR "
-        "(o.status = 'pending' AND o.start_at <= :now AND o.position < r.position))) "
+        f"updated_at = :now WHERE run_id = (SELECT run_id FROM runs AS r WHERE {which} AND status = 'pending' "
+        "AND start_at <= :now AND NOT EXISTS (SELECT 1 FROM runs AS running "
+        "WHERE running.thread_id = r.thread_id AND running.status = 'running') AND NOT EXISTS "
+        "(SELECT 1 FROM runs AS before WHERE before.thread_id = r.thread_id AND before.status = 'pending' "
+        "AND before.start_at <= :now AND before.position < r.position) "
         "ORDER BY start_at, run_id LIMIT 1) RETURNING *",
         worker=worker,
         lease=stamp(tx.now + timedelta(seconds=lease_s)),
         now=stamp(tx.now),
-        run_id=run_id,
+        **({} if run_id is None else {"run_id": run_id}),
     )
     return Run.from_row(row) if row else None
 

@@ -80,6 +80,7 @@ CREATE TABLE runs (
 CREATE UNIQUE INDEX runs_one_running ON runs (thread_id) WHERE status = 'running';
 CREATE UNIQUE INDEX runs_in_order ON runs (thread_id, position);
 CREATE INDEX runs_active ON runs (thread_id) WHERE status IN ('pending', 'running');
+CREATE INDEX runs_pending ON runs (thread_id, position) WHERE status = 'pending';
 CREATE INDEX runs_waiting ON runs (start_at) WHERE status = 'pending';
 CREATE INDEX runs_leased ON runs (lease_until) WHERE status = 'running';
 
