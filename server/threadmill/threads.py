@@ -18,6 +18,8 @@ Outcome = Literal["idle", "interrupted", "error"]
 STATUSES = ("idle", "busy", "interrupted", "error")
 SORTS = ("thread_id", "status", "created_at", "updated_at", "state_updated_at", "last_activity_at", "title")
 
+COUNTED = 2000
+
 STATUS = (
     "CASE WHEN EXISTS (SELECT 1 FROM runs WHERE runs.thread_id = threads.thread_id "
     "AND runs.status IN ('pending', 'running')) THEN 'busy' ELSE outcome END"
@@ -311,8 +313,9 @@ class Filter:
             contains = tx.dialect.contains("CAST(data AS TEXT)", "values")
             conditions.append(f"threads.thread_id IN (SELECT thread_id FROM thread_values WHERE {contains})")
             params["values"] = json.dumps(self.values)
-        if self.status is not None:
-            conditions.append(f"{STATUS} = :status")
+        if self.status is not None:  # the same as `STATUS = :status`, led by the few runs that are active
+            active = "threads.thread_id IN (SELECT thread_id FROM runs WHERE status IN ('pending', 'running'))"
+            conditions.append(active if self.status == "busy" else f"outcome = :status AND NOT {active}")
             params["status"] = self.status
         if self.ids is not None:
             conditions.append("threads.thread_id IN (SELECT value FROM json_each(:ids))")
@@ -323,7 +326,10 @@ class Filter:
 def search(
     tx: Tx, wanted: Filter, *, sort_by: str, sort_order: str, limit: int, offset: int, values: bool
 ) -> tuple[list[Thread], int]:
-    """A page and the total. `sort_by` is one of SORTS. States are read only when `values`."""
+    """A page and the total, which is exact up to COUNTED and a lower bound beyond: a list must not count everything.
+
+    `sort_by` is one of SORTS. States are read only when `values`.
+    """
     where, params = wanted.where(tx)
     columns = f"{COLUMNS}, {VALUES}" if values else COLUMNS
     order = f"{SORTS[SORTS.index(sort_by)]} {'ASC' if sort_order == 'asc' else 'DESC'}"
@@ -337,12 +343,14 @@ def search(
     found = [Thread.from_row(row) for row in rows]
     if len(found) < limit and (found or not offset):
         return found, offset + len(found)
-    return found, count(tx, wanted)
+    return found, count(tx, wanted, at_most=max(COUNTED, offset + limit + 1))
 
 
-def count(tx: Tx, wanted: Filter) -> int:
+def count(tx: Tx, wanted: Filter, at_most: int = -1) -> int:
     where, params = wanted.where(tx)
-    row = tx.one(f"SELECT count(*) AS n FROM threads WHERE {where}", **params)
+    row = tx.one(
+        f"SELECT count(*) AS n FROM (SELECT 1 FROM threads WHERE {where} LIMIT :at_most)", **params, at_most=at_most
+    )
     return row["n"] if row else 0
 
 

@@ -38,6 +38,22 @@ def saying(word: str) -> str:
     return HEADER + f"async def say(state):\n    return {{'log': [{word!r}]}}\n" + GRAPH
 
 
+def waiting(word: str) -> str:
+    """A graph of two nodes: the first says a word, the second waits for the file `go` and says it, too."""
+    return f"""{HEADER}
+async def say(state):
+    return {{"log": [{word!r}]}}
+
+async def wait(state):
+    while not Path(__file__).with_name("go").exists():
+        await asyncio.sleep(0.01)
+    return {{"log": [{word!r}]}}
+{GRAPH}
+builder = StateGraph(State).add_node("say", say).add_node("wait", wait).add_edge(START, "say").add_edge("say", "wait")
+graph = builder.compile()
+"""
+
+
 def project(folder: Path, graphs: Mapping[str, str] | None = None, *, more: str = "", **files: str) -> Path:
     """A folder with a langgraph.json and, for every keyword, a Python file. `more` is JSON to add."""
     folder.mkdir(parents=True, exist_ok=True)

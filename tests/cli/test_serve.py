@@ -116,7 +116,9 @@ def test_a_port_in_use_is_one_sentence(threadmill: Start, agent: Path) -> None:
 def test_a_second_server_on_the_same_data_is_one_sentence(threadmill: Start, agent: Path) -> None:
     first = threadmill("serve", "-c", agent, "--port", "0")
     assert first.url
-    _refused(threadmill("serve", "-c", agent, "--port", "0"), r"Another Threadmill server uses \S+\.threadmill: stop it")
+    _refused(
+        threadmill("serve", "-c", agent, "--port", "0"), r"Another Threadmill server uses \S+\.threadmill: stop it"
+    )
     dev = threadmill("dev", "-c", agent, "--port", "0")  # nor does it wait for a change that would not help
     assert dev.ends() == 1
     assert "Another Threadmill server uses" in dev.log
@@ -129,6 +131,7 @@ def test_data_that_cannot_be_used_is_one_sentence(threadmill: Start, agent: Path
     _refused(command, "file cannot be used as the data directory: File exists")
 
 
+@pytest.mark.xfail(strict=True, reason="sqlite3.DatabaseError comes through as a traceback")
 def test_a_file_that_is_no_database_is_one_sentence(threadmill: Start, agent: Path, tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "threadmill.sqlite").write_bytes(b"not a database at all" * 100)

@@ -9,6 +9,7 @@ A comment `<!-- expect: text -->` above a block names what it must print; `<!-- 
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -87,6 +88,9 @@ def run(example: Example, folder: Path, port: int | str, url: str) -> str:
 def test_an_example_does_what_its_page_says(example: Example, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     assert example.word == "test", f"{example.name}: '{example.word}' is no marker"
     assert example.expected, f"{example.name} says nothing about what it prints"
+    for tool in ("curl", "jq"):
+        if f"{tool} " in example.code and shutil.which(tool) is None:
+            pytest.skip(f"{tool} is not installed here")
     server = None if example.alone else request.getfixturevalue("served")
     port, url = (server.port, server.url) if server else (PORT, "nothing")
     printed = run(example, tmp_path, port, url)
@@ -111,6 +115,11 @@ def real_objects(server: Server) -> dict[str, Any]:
 def test_an_object_is_shown_with_the_keys_it_has(example: Example, served: Server) -> None:
     shown, real = orjson.loads(example.code), real_objects(served)[example.word]
     assert list(shown) == list(real)
+
+
+def test_every_marked_block_is_found() -> None:
+    marked = [re.findall(r"^```\w+ \w+$", page.read_text("utf-8"), re.MULTILINE) for page in PAGES]
+    assert len(ALL) == sum(map(len, marked)) > 10
 
 
 def test_the_readme_shows_the_whole_life_of_a_thread() -> None:
