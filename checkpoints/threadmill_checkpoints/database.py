@@ -27,6 +27,11 @@ class Dialect(Protocol):
         """Condition: the JSON in `column` contains the JSON bound to `:param`, as Postgres' `@>` means it."""
         ...
 
+    def matches(self, column: str, param: str) -> str:
+        """Condition: the JSON object in `column` passes the filter bound to `:param`: values to be equal to, or
+        {"$eq": value}, {"$contains": value or list}, and {"$or": [...]}, {"$and": [...]} of filters."""
+        ...
+
 
 class Tx(Protocol):
     """One transaction, on one connection. `now` is the same for all its statements."""

@@ -68,6 +68,9 @@ class SqliteDialect:
     def contains(self, column: str, param: str) -> str:
         return f"json_contains({column}, :{param})"
 
+    def matches(self, column: str, param: str) -> str:
+        return f"json_matches({column}, :{param})"
+
 
 DIALECT = SqliteDialect()
 
@@ -141,6 +144,7 @@ class SqliteDatabase:
         connection.execute("PRAGMA foreign_keys=ON")
         connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
         connection.create_function("json_contains", 2, _json_contains, deterministic=True)
+        connection.create_function("json_matches", 2, _json_matches, deterministic=True)
         return connection
 
     async def write(self, fn: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -341,3 +345,33 @@ def contains(document: Any, wanted: Any) -> bool:
     if isinstance(wanted, list):
         return isinstance(document, list) and all(any(contains(item, value) for item in document) for value in wanted)
     return isinstance(document, bool) == isinstance(wanted, bool) and bool(document == wanted)
+
+
+def _json_matches(document: str | None, wanted: str) -> bool:
+    return matches(json.loads(document) if document else {}, json.loads(wanted))
+
+
+def matches(document: Any, wanted: dict[str, Any]) -> bool:
+    """Every entry of the filter holds. An operator nobody knows matches nothing."""
+    return all(_holds(document, key, value) for key, value in wanted.items())
+
+
+def _holds(document: Any, key: str, value: Any) -> bool:
+    if key == "$or":
+        return any(matches(document, one) for one in value)
+    if key == "$and":
+        return all(matches(document, one) for one in value)
+    if not isinstance(document, dict) or key not in document:
+        return False
+    there = document[key]
+    if isinstance(value, dict) and any(name.startswith("$") for name in value):
+        return all(_compares(there, operator, operand) for operator, operand in value.items())
+    return contains(there, value) and contains(value, there)
+
+
+def _compares(there: Any, operator: str, operand: Any) -> bool:
+    if operator == "$eq":
+        return contains(there, operand) and contains(operand, there)
+    if operator == "$contains":
+        return contains(there, operand if isinstance(operand, list) else [operand])
+    return False

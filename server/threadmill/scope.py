@@ -1,0 +1,32 @@
+"""What a caller may see: a filter on metadata that every query of the data layer carries.
+
+An authorisation handler answers with such a filter (see `auth`). Functions that read or change rows a client names take
+a `Scope`, so that a route cannot forget it; a row outside the scope does not exist for the caller.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from threadmill_checkpoints.database import Tx
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """`filter` in the form of the SDK: {"owner": "x"}, {"owner": {"$eq": "x"}}, {"allowed": {"$contains": "x"}},
+    and $or / $and of such; None sees everything.
+    """
+
+    filter: Mapping[str, Any] | None = None
+
+    def condition(self, tx: Tx, column: str = "metadata") -> str:
+        """SQL for a WHERE; its parameter is `scope` (see `params`)."""
+        return "TRUE" if not self.filter else tx.dialect.matches(column, "scope")
+
+    @property
+    def params(self) -> dict[str, str]:
+        return {} if not self.filter else {"scope": json.dumps(self.filter)}
+
+
+ALL = Scope()  # the server itself, and every caller where no auth is configured
