@@ -116,13 +116,12 @@ class SqliteDatabase:
         self._due: float | None = None
         self._once: set[Callable[[Tx], None]] = set()  # what `soon` has in `_later`
         self._closed = False
-        writer = self._connect()
         try:
+            writer = self._connect()
             writer.execute("PRAGMA journal_mode=WAL")
             writer.execute(f"PRAGMA synchronous={'NORMAL' if synchronous == 'NORMAL' else 'FULL'}")
             prepare(writer)
-        except sqlite3.DatabaseError as error:
-            writer.close()
+        except sqlite3.Error as error:
             raise DatabaseError(f"{path} cannot be used as the database: {error}.") from error
         self._threads = [threading.Thread(target=self._write_loop, args=(writer,), name="sqlite-writer", daemon=True)]
         for number in range(readers):
@@ -134,12 +133,9 @@ class SqliteDatabase:
             thread.start()
 
     def _connect(self) -> sqlite3.Connection:
-        try:
-            connection = sqlite3.connect(
-                self.path, isolation_level=None, check_same_thread=False, timeout=10, cached_statements=256
-            )
-        except sqlite3.Error as error:
-            raise DatabaseError(f"{self.path} cannot be opened: {error}.") from error
+        connection = sqlite3.connect(
+            self.path, isolation_level=None, check_same_thread=False, timeout=10, cached_statements=256
+        )
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA foreign_keys=ON")
         connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")

@@ -76,8 +76,10 @@ def dev(
         # The address as it was bound: a child must not choose another free port.
         options = ["--config", str(project.path), "--host", settings.host, "--port", str(listening.getsockname()[1])]
         options += ["--data-dir", str(settings.data_dir), *(["--insecure"] if settings.insecure else [])]
-        code = reload.supervise(lambda: _read(config, host, port, data_dir, insecure), listening, options)
-    sys.exit(code)
+        try:
+            sys.exit(reload.supervise(lambda: _read(config, host, port, data_dir, insecure), listening, options))
+        except ThreadmillError as error:
+            _fail(error)
 
 
 @cli.command(hidden=True)

@@ -27,7 +27,7 @@ LOOK_S = 0.25  # between two looks at whether the server is still there
 
 
 def supervise(load: Callable[[], tuple[Project, Settings]], listening: socket.socket, options: Sequence[str]) -> int:
-    """Until SIGINT or SIGTERM, or until the server ends by itself. Returns the exit code.
+    """Until SIGINT or SIGTERM, or until the server ends by itself. Returns the exit code; may raise ConfigError.
 
     `load` reads the configuration anew; `options` are for the child.
     """
@@ -52,8 +52,8 @@ def supervise(load: Callable[[], tuple[Project, Settings]], listening: socket.so
                     if _folders(project) != folders:
                         break  # watch the new ones
                 elif (code := server.ended()) is not None:
-                    if code == 0 or server.starts == 1:  # it was asked to, or could not even begin
-                        return max(code, 0) or int(code < 0)
+                    if code == 0 or (code == 1 and server.starts == 1):  # it was asked to, or could not even begin
+                        return code
                     logger.error("the server ended; it starts again at the next change", code=code)
     finally:
         server.stop()
@@ -148,8 +148,12 @@ def _changes(folders: list[Path], sources: "_Sources", stopping: threading.Event
         yield_on_timeout=True,
         raise_interrupt=False,
     )
-    for change in changes:
-        yield [Path(path) for _, path in change]
+    try:
+        for change in changes:
+            yield [Path(path) for _, path in change]
+    except OSError as error:
+        hint = "WATCHFILES_FORCE_POLLING=1 watches without the system's help"
+        raise ConfigError(f"The project's files cannot be watched: {error}; {hint}.") from error
 
 
 class _Sources(DefaultFilter):

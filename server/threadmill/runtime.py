@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 import structlog
+from langgraph_sdk import Auth
 
 from threadmill import assistants, threads
 from threadmill.config import Project, Settings
-from threadmill.errors import ConfigError
+from threadmill.errors import ConfigError, Unavailable
 from threadmill.events.log import EventLog
 from threadmill.graphs import Graphs
 from threadmill.ids import new_id
@@ -25,6 +26,7 @@ from threadmill.runs.run import Action, Run
 from threadmill.runs.stall import StallWatch
 from threadmill.runs.submit import Request, Submitted, submit
 from threadmill.runs.worker import Limits, Worker
+from threadmill.scope import ALL, Scope
 from threadmill.signals import Signals
 from threadmill.state import States
 from threadmill.streaming.v1 import Reader
@@ -57,27 +59,34 @@ class Runtime:
     states: States
     reader: Reader
     state_loop: asyncio.AbstractEventLoop
+    auth: Auth | None = None
 
     # Runs
 
     async def submit(
-        self, request: Request, thread_id: str | None, request_id: str, run_id: str | None = None
+        self, scope: Scope, request: Request, thread_id: str | None, request_id: str, run_id: str | None = None
     ) -> Submitted:
         """One transaction accepts the run and, when its turn is now, starts it."""
-        submitted = await self.database.write(self._submit, [(request, run_id or new_id())], thread_id, request_id)
+        asked = [(request, run_id or new_id())]
+        submitted = await self.database.write(self._submit, scope, asked, thread_id, request_id)
         return submitted[0]
 
-    async def submit_all(self, requests: list[Request], request_id: str) -> list[Run]:
+    async def submit_all(self, scope: Scope, requests: list[Request], request_id: str) -> list[Run]:
         """Stateless runs, all or none."""
-        submitted = await self.database.write(self._submit, [(one, new_id()) for one in requests], None, request_id)
+        asked = [(one, new_id()) for one in requests]
+        submitted = await self.database.write(self._submit, scope, asked, None, request_id)
         return [one.accepted for one in submitted]
 
     def _submit(
-        self, tx: Tx, requests: list[tuple[Request, str]], thread_id: str | None, request_id: str
+        self, tx: Tx, scope: Scope, requests: list[tuple[Request, str]], thread_id: str | None, request_id: str
     ) -> list[Submitted]:
         done = []
         for request, run_id in requests:
-            one = submit(tx, request, run_id=run_id, thread_id=thread_id, request_id=request_id, new_thread=new_id())
+            one = submit(
+                tx, scope, request, run_id=run_id, thread_id=thread_id, request_id=request_id, new_thread=new_id()
+            )
+            if one.run.graph_id in self.graphs.errors:
+                raise Unavailable(str(self.graphs.errors[one.run.graph_id]))
             for other in one.stopping:
                 action: Action = "rollback" if request.multitask_strategy == "rollback" else "interrupt"
                 reason = f"superseded by run {one.run.run_id} (multitask_strategy={action})"
@@ -121,7 +130,7 @@ class Runtime:
         with self.signals.subscribe(f"run:{run_id}") as waiter:
             deadline = asyncio.get_running_loop().time() + timeout_s
             while True:
-                now = await self.database.read(run.find, run_id)
+                now = await self.database.read(run.find, ALL, run_id)
                 if now is None or not now.active:
                     return True
                 left = deadline - asyncio.get_running_loop().time()
@@ -130,32 +139,33 @@ class Runtime:
 
     # Threads
 
-    async def delete_thread(self, thread_id: str) -> None:
+    async def delete_thread(self, scope: Scope, thread_id: str) -> None:
         """Stop what runs, then remove everything of the thread in one transaction."""
+        await self.database.read(threads.require, scope, thread_id)
         await self._stop_all(thread_id)
-        await self.database.write(threads.delete, thread_id)
+        await self.database.write(threads.delete, scope, thread_id)
         self.log.forget(thread_id)
 
-    async def delete_run(self, thread_id: str, run_id: str) -> None:
+    async def delete_run(self, scope: Scope, thread_id: str, run_id: str) -> None:
         """Stop it if it runs, then remove it with its checkpoints."""
-        found = await self.database.read(run.get, thread_id, run_id)
+        found = await self.database.read(run.get, scope, thread_id, run_id)
         if found.active:
             await self.cancel(thread_id, [run_id], "interrupt", "the run was deleted")
             await self.ended(run_id)
-        await self.database.write(self._delete_run, thread_id, run_id)
+        await self.database.write(self._delete_run, scope, thread_id, run_id)
         self.signals.notify(f"run:{run_id}")
 
-    def _delete_run(self, tx: Tx, thread_id: str, run_id: str) -> None:
-        run.get(tx, thread_id, run_id)
+    def _delete_run(self, tx: Tx, scope: Scope, thread_id: str, run_id: str) -> None:
+        run.get(tx, scope, thread_id, run_id)
         checkpoints.delete_for_runs(tx, [run_id], thread_id)
         self.log.erase_run(tx, thread_id, run_id)
         queue.delete(tx, run_id)
 
-    async def thread(self, thread_id: str) -> Thread:
+    async def thread(self, scope: Scope, thread_id: str) -> Thread:
         """As a client sees it, with its values; those that a crash left behind are read from the state."""
-        found = await self.database.read(threads.get, thread_id, values=True, shown=True)
+        found = await self.database.read(threads.get, scope, thread_id, values=True, shown=True)
         if found.values is None and found.interrupts is not None and found.status != "busy":
-            values = await self.on_state_loop(self.states.values(thread_id))
+            values = await self.on_state_loop(self.states.values(scope, thread_id))
             return replace(found, values=values)
         return found
 
@@ -169,7 +179,7 @@ class Runtime:
 
     async def output(self, thread_id: str, run_id: str) -> bytes:
         """What `wait` answers for a run that has ended."""
-        return await self.on_state_loop(self.states.output(thread_id, run_id))
+        return await self.on_state_loop(self.states.output(ALL, thread_id, run_id))
 
     async def stop(self) -> None:
         """Claim no more, give running runs their grace, put the rest back, then end every stream."""
@@ -214,7 +224,7 @@ async def open_runtime(project: Project, settings: Settings, graphs: Graphs) -> 
         state_loop,
     )
     try:
-        known = [(graph_id, graphs.spec(graph_id).description) for graph_id in graphs.ids()]
+        known = [(one.id, one.description) for one in project.graphs.values()]
         await database.write(assistants.ensure_defaults, known)
         state_thread.start()
         await worker.start()

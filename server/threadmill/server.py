@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import socket
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager, nullcontext
@@ -21,6 +20,7 @@ from threadmill.runtime import Runtime, open_runtime
 
 logger = structlog.get_logger("threadmill.server")
 
+ARRIVAL_S = 0.2  # for the first request on a connection that was just accepted
 LINGER_S = 2  # for responses that are still being sent after the drain
 LEFT_S = 3.0  # for threads of the user's code that are still busy when everything else has ended
 
@@ -38,9 +38,18 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         for server in self.servers:
             server.close()  # no new connections; what is open goes on
-        logger.info("draining", runs=self.runtime.worker.load)
+        logger.info("draining", runs=self.runtime.worker.load, grace_s=self.runtime.settings.drain_grace_s)
         await self.runtime.stop()
+        await self._first_requests()
         await super().shutdown(sockets)
+
+    async def _first_requests(self) -> None:
+        """A client whose new connection is closed without an answer reports an error: let its request arrive."""
+        deadline = asyncio.get_running_loop().time() + ARRIVAL_S
+        while any(getattr(one, "cycle", None) is None for one in self.server_state.connections):
+            if asyncio.get_running_loop().time() > deadline:
+                break
+            await asyncio.sleep(0.01)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -49,7 +58,6 @@ class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """The first signal drains. The second ends the process at once, which loses no more than a crash: nothing."""
         if self.should_exit:
-            os.write(sys.stderr.fileno(), b"Stopped at once; running runs go on at the next start.\n")
             os._exit(128 + sig)
         self.should_exit = True
 

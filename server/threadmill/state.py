@@ -17,6 +17,7 @@ from threadmill import threads
 from threadmill.errors import BadRequest, Conflict
 from threadmill.graphs import Graph, Graphs
 from threadmill.jsonable import dumps
+from threadmill.scope import Scope
 from threadmill.threads import Thread
 from threadmill_checkpoints.database import Database, Tx
 from threadmill_checkpoints.saver.sqlite import SqliteSaver
@@ -61,21 +62,22 @@ class States:
     store: BaseStore
     new_saver: Callable[..., SqliteSaver]
 
-    async def get(self, thread_id: str, at: Checkpoint, *, subgraphs: bool = False) -> dict[str, Any]:
-        thread = await self.database.read(threads.get, thread_id)
+    async def get(self, scope: Scope, thread_id: str, at: Checkpoint, *, subgraphs: bool = False) -> dict[str, Any]:
+        thread = await self.database.read(threads.get, scope, thread_id)
         if "graph_id" not in thread.metadata:
             return EMPTY
         async with self._open(thread, "threads.read") as graph:
             snapshot = await graph.aget_state(self._config(thread, at), subgraphs=subgraphs)
             return _shown(snapshot)
 
-    async def values(self, thread_id: str) -> bytes | None:
+    async def values(self, scope: Scope, thread_id: str) -> bytes | None:
         """The newest state alone, as JSON; None when there is none."""
-        state = await self.get(thread_id, Checkpoint())
+        state = await self.get(scope, thread_id, Checkpoint())
         return dumps(state["values"]) if state["checkpoint"] else None
 
     async def history(
         self,
+        scope: Scope,
         thread_id: str,
         at: Checkpoint,
         *,
@@ -84,7 +86,7 @@ class States:
         metadata: Mapping[str, Any] | None = None,
     ) -> list[dict[str, Any]]:
         """Newest first."""
-        thread = await self.database.read(threads.get, thread_id)
+        thread = await self.database.read(threads.get, scope, thread_id)
         if "graph_id" not in thread.metadata or limit < 1:
             return []
         async with self._open(thread, "threads.read") as graph:
@@ -96,19 +98,21 @@ class States:
                 async for snapshot in graph.aget_state_history(config, filter=wanted, before=earlier, limit=limit)
             ]
 
-    async def update(self, thread_id: str, at: Checkpoint, values: Any, as_node: str | None) -> dict[str, Any]:
+    async def update(
+        self, scope: Scope, thread_id: str, at: Checkpoint, values: Any, as_node: str | None
+    ) -> dict[str, Any]:
         """Returns the place of the new checkpoint. Conflict while a run is pending or running."""
-        return await self._write(thread_id, at, [[StateUpdate(values, as_node)]])
+        return await self._write(scope, thread_id, at, [[StateUpdate(values, as_node)]])
 
-    async def supersteps(self, thread_id: str, steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    async def supersteps(self, scope: Scope, thread_id: str, steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """`steps` as in the body of POST /threads."""
         return await self._write(
-            thread_id, Checkpoint(), [[_update(update) for update in step["updates"]] for step in steps]
+            scope, thread_id, Checkpoint(), [[_update(update) for update in step["updates"]] for step in steps]
         )
 
-    async def output(self, thread_id: str, run_id: str) -> bytes:
+    async def output(self, scope: Scope, thread_id: str, run_id: str) -> bytes:
         """What `wait` answers for a run that ended before anybody waited: from its last checkpoint."""
-        thread = await self.database.read(threads.get, thread_id)
+        thread = await self.database.read(threads.get, scope, thread_id)
         if "graph_id" not in thread.metadata:
             return b"null"
         async with self._open(thread, "threads.read") as graph:
@@ -123,12 +127,14 @@ class States:
                 return dumps(output)
         return b"null"
 
-    async def _write(self, thread_id: str, at: Checkpoint, steps: list[list[StateUpdate]]) -> dict[str, Any]:
+    async def _write(
+        self, scope: Scope, thread_id: str, at: Checkpoint, steps: list[list[StateUpdate]]
+    ) -> dict[str, Any]:
         def unless_busy(tx: Tx) -> None:
-            if threads.get(tx, thread_id).status == "busy":
+            if threads.get(tx, scope, thread_id).status == "busy":
                 raise Conflict(f"Thread {thread_id} has in-flight runs: wait for them, or cancel them.")
 
-        thread = await self.database.read(threads.get, thread_id)
+        thread = await self.database.read(threads.get, scope, thread_id)
         if "graph_id" not in thread.metadata:
             raise BadRequest(NO_GRAPH.format(thread_id))
         await self.database.read(unless_busy)

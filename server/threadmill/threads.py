@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 from threadmill.errors import Conflict, NotFound
 from threadmill.ids import stamp
 from threadmill.jsonable import dumps_text
+from threadmill.scope import ALL, Scope
 from threadmill_checkpoints.database import Row, Tx
 from threadmill_checkpoints.saver import rows as checkpoints
 
@@ -84,23 +85,34 @@ def create(
     return bool(created)
 
 
-def get(tx: Tx, thread_id: str, *, values: bool = False, shown: bool = False) -> Thread:
+def get(tx: Tx, scope: Scope, thread_id: str, *, values: bool = False, shown: bool = False) -> Thread:
     """`shown`: as a client sees it, to whom a stateless run's thread is gone when the run is."""
     columns = f"{COLUMNS}, {VALUES}" if values else COLUMNS
-    row = tx.one(f"SELECT ephemeral, {columns} FROM threads WHERE thread_id = :thread_id", thread_id=thread_id)
+    row = tx.one(
+        f"SELECT ephemeral, {columns} FROM threads WHERE thread_id = :thread_id AND {scope.condition(tx)}",
+        thread_id=thread_id,
+        **scope.params,
+    )
     if row is None or (shown and row["ephemeral"] and row["status"] != "busy"):
         raise NotFound(f"Thread with ID {thread_id} not found")
     return Thread.from_row(row)
 
 
-def require(tx: Tx, thread_id: str) -> None:
-    if tx.one("SELECT 1 FROM threads WHERE thread_id = :thread_id", thread_id=thread_id) is None:
+def exists(tx: Tx, scope: Scope, thread_id: str) -> bool:
+    sql = f"SELECT 1 FROM threads WHERE thread_id = :thread_id AND {scope.condition(tx)}"
+    return tx.one(sql, thread_id=thread_id, **scope.params) is not None
+
+
+def require(tx: Tx, scope: Scope, thread_id: str) -> None:
+    if not exists(tx, scope, thread_id):
         raise NotFound(f"Thread with ID {thread_id} not found")
 
 
-def patch(tx: Tx, thread_id: str, *, metadata: Mapping[str, Any] | None, title: str | None = None) -> None:
+def patch(
+    tx: Tx, scope: Scope, thread_id: str, *, metadata: Mapping[str, Any] | None, title: str | None = None
+) -> None:
     """Merge metadata; a title given here is the user's and no longer made from the messages."""
-    thread = get(tx, thread_id)
+    thread = get(tx, scope, thread_id)
     if metadata:
         _put_metadata(tx, thread_id, {**thread.metadata, **metadata})
     tx.run(
@@ -112,18 +124,19 @@ def patch(tx: Tx, thread_id: str, *, metadata: Mapping[str, Any] | None, title: 
     )
 
 
-def delete(tx: Tx, thread_id: str) -> None:
+def delete(tx: Tx, scope: Scope, thread_id: str) -> None:
     """The thread with its runs, events, values, metadata (by foreign key) and checkpoints."""
+    require(tx, scope, thread_id)
     if not tx.run("DELETE FROM threads WHERE thread_id = :thread_id", thread_id=thread_id):
         raise NotFound(f"Thread with ID {thread_id} not found")
     checkpoints.delete_thread(tx, thread_id)
 
 
-def copy(tx: Tx, source: str, target: str) -> None:
+def copy(tx: Tx, scope: Scope, source: str, target: str) -> None:
     """A new thread with the same metadata, state and whole history; runs and events stay with the source."""
-    if tx.one("SELECT 1 FROM threads WHERE thread_id = :source", source=source) is None:
+    if not exists(tx, scope, source):
         raise Conflict("Conflict")
-    thread = get(tx, source)
+    thread = get(tx, scope, source)
     create(tx, target, metadata=thread.metadata)
     tx.run(
         "UPDATE threads SET (config, outcome, error, interrupts, title, title_source, preview, message_count) = "
@@ -227,7 +240,7 @@ def delete_ephemeral(tx: Tx, before: str) -> int:
         before=before,
     )
     for row in rows:
-        delete(tx, row["thread_id"])
+        delete(tx, ALL, row["thread_id"])
     return len(rows)
 
 
@@ -290,8 +303,8 @@ class Filter:
     status: str | None = None
     ids: Sequence[str] | None = None
 
-    def where(self, tx: Tx) -> tuple[str, dict[str, Any]]:
-        conditions, params = ["ephemeral = 0"], dict[str, Any]()
+    def where(self, tx: Tx, scope: Scope) -> tuple[str, dict[str, Any]]:
+        conditions, params = ["ephemeral = 0", scope.condition(tx)], dict[str, Any](scope.params)
         for number, (key, value) in enumerate(_leaves(self.metadata or {})):
             params |= {f"k{number}": key, f"v{number}": value}
             match = f"FROM thread_metadata m WHERE m.key = :k{number} AND m.value = :v{number}"
@@ -324,13 +337,13 @@ class Filter:
 
 
 def search(
-    tx: Tx, wanted: Filter, *, sort_by: str, sort_order: str, limit: int, offset: int, values: bool
+    tx: Tx, scope: Scope, wanted: Filter, *, sort_by: str, sort_order: str, limit: int, offset: int, values: bool
 ) -> tuple[list[Thread], int]:
     """A page and the total, which is exact up to COUNTED and a lower bound beyond: a list must not count everything.
 
     `sort_by` is one of SORTS. States are read only when `values`.
     """
-    where, params = wanted.where(tx)
+    where, params = wanted.where(tx, scope)
     columns = f"{COLUMNS}, {VALUES}" if values else COLUMNS
     order = f"{SORTS[SORTS.index(sort_by)]} {'ASC' if sort_order == 'asc' else 'DESC'}"
     rows = tx.all(
@@ -343,11 +356,11 @@ def search(
     found = [Thread.from_row(row) for row in rows]
     if len(found) < limit and (found or not offset):
         return found, offset + len(found)
-    return found, count(tx, wanted, at_most=max(COUNTED, offset + limit + 1))
+    return found, count(tx, scope, wanted, at_most=max(COUNTED, offset + limit + 1))
 
 
-def count(tx: Tx, wanted: Filter, at_most: int = -1) -> int:
-    where, params = wanted.where(tx)
+def count(tx: Tx, scope: Scope, wanted: Filter, at_most: int = -1) -> int:
+    where, params = wanted.where(tx, scope)
     row = tx.one(
         f"SELECT count(*) AS n FROM (SELECT 1 FROM threads WHERE {where} LIMIT :at_most)", **params, at_most=at_most
     )

@@ -2,28 +2,29 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Header, Query, Response
+from fastapi import APIRouter, Header, Query, Response
 from fastapi import Request as HTTPRequest
 from pydantic import ConfigDict, Field
 
-from threadmill import threads
 from threadmill.api.state import place
-from threadmill.api.wire import Body, Route, Stream, json, runtime, selected
+from threadmill.api.wire import Body, Here, Me, Route, Stream, json, selected
+from threadmill.auth import Caller
 from threadmill.errors import Invalid, NotFound
 from threadmill.ids import new_id, parse_id
 from threadmill.jsonable import dumps
 from threadmill.runs import run as runs
 from threadmill.runs.run import Action, Run
-from threadmill.runs.submit import Request
+from threadmill.runs.submit import Request, Submitted
 from threadmill.runtime import Runtime
+from threadmill.scope import Scope
 from threadmill.signals import Waiter
 from threadmill.streaming import sse, wait
 
 threaded = APIRouter(prefix="/threads/{thread_id}/runs", tags=["Thread Runs"], route_class=Route)
 stateless = APIRouter(prefix="/runs", tags=["Stateless Runs"], route_class=Route)
-Here = Annotated[Runtime, Depends(runtime)]
 Key = Annotated[str | None, Header(alias="Idempotency-Key", max_length=255)]
 Modes = Annotated[list[str] | None, Query(alias="stream_mode")]
 
@@ -126,23 +127,25 @@ class Cancel(Body):
 
 
 @threaded.post("")
-async def create(thread_id: str, body: ThreadRun, here: Here, http: HTTPRequest, key: Key = None) -> Response:
+async def create(thread_id: str, body: ThreadRun, here: Here, me: Me, http: HTTPRequest, key: Key = None) -> Response:
     thread_id = parse_id(thread_id, "thread")
-    run = (await here.submit(body.on_thread(key), thread_id, _request_id(http))).accepted
+    run = (await _submit(here, me, body.on_thread(key), thread_id, http)).accepted
     return json(shown(run), headers={"content-location": f"/threads/{thread_id}/runs/{run.run_id}"})
 
 
 @threaded.post("/wait")
-async def create_and_wait(thread_id: str, body: ThreadRun, here: Here, http: HTTPRequest, key: Key = None) -> Response:
-    return await _wait(here, body.on_thread(key), parse_id(thread_id, "thread"), http, body.on_disconnect)
+async def create_and_wait(
+    thread_id: str, body: ThreadRun, here: Here, me: Me, http: HTTPRequest, key: Key = None
+) -> Response:
+    return await _wait(here, me, body.on_thread(key), parse_id(thread_id, "thread"), http, body.on_disconnect)
 
 
 @threaded.post("/stream")
 async def create_and_stream(
-    thread_id: str, body: ThreadRun, here: Here, http: HTTPRequest, key: Key = None
+    thread_id: str, body: ThreadRun, here: Here, me: Me, http: HTTPRequest, key: Key = None
 ) -> Response:
     thread_id = parse_id(thread_id, "thread")
-    run = (await here.submit(body.on_thread(key), thread_id, _request_id(http))).run
+    run = (await _submit(here, me, body.on_thread(key), thread_id, http)).run
     return _stream(here, run, f"/threads/{thread_id}/runs/{run.run_id}", body.on_disconnect)
 
 
@@ -150,33 +153,36 @@ async def create_and_stream(
 async def list_runs(
     thread_id: str,
     here: Here,
+    me: Me,
     limit: Annotated[int, Query(ge=0, le=1000)] = 10,
     offset: Annotated[int, Query(ge=0)] = 0,
     status: str | None = None,
     select: Annotated[list[str] | None, Query()] = None,
 ) -> Response:
     thread_id = parse_id(thread_id, "thread")
-    await here.database.read(threads.require, thread_id)
-    found = await here.database.read(runs.of_thread, thread_id, status=status, limit=limit, offset=offset)
+    scope = await me.may("threads", "read", {"thread_id": thread_id})
+    found = await here.database.read(runs.of_thread, scope, thread_id, status=status, limit=limit, offset=offset)
     return json(selected([shown(run) for run in found], select))
 
 
 @threaded.get("/{run_id}")
-async def get(thread_id: str, run_id: str, here: Here) -> Response:
-    return json(shown(await here.database.read(runs.get, *_ids(thread_id, run_id))))
+async def get(thread_id: str, run_id: str, here: Here, me: Me) -> Response:
+    return json(shown(await _find(here, me, "read", thread_id, run_id)))
 
 
 @threaded.delete("/{run_id}", status_code=204)
-async def delete(thread_id: str, run_id: str, here: Here) -> Response:
-    await here.delete_run(*_ids(thread_id, run_id))
+async def delete(thread_id: str, run_id: str, here: Here, me: Me) -> Response:
+    thread_id, run_id = _ids(thread_id, run_id)
+    scope = await me.may("threads", "delete", {"thread_id": thread_id, "run_id": run_id})
+    await here.delete_run(scope, thread_id, run_id)
     return Response(status_code=204)
 
 
 @threaded.get("/{run_id}/join")
-async def join(thread_id: str, run_id: str, here: Here) -> Response:
+async def join(thread_id: str, run_id: str, here: Here, me: Me) -> Response:
     thread_id, run_id = _ids(thread_id, run_id)
     try:
-        return _join(here, await here.database.read(runs.get, thread_id, run_id))
+        return _join(here, await _find(here, me, "read", thread_id, run_id))
     except NotFound:
         location = f"/threads/{thread_id}/runs/{run_id}"
         headers = {"location": f"{location}/join", "content-location": location}
@@ -188,6 +194,7 @@ async def join_stream(
     thread_id: str,
     run_id: str,
     here: Here,
+    me: Me,
     stream_mode: Modes = None,
     cancel_on_disconnect: bool = False,
     last_event_id: Annotated[str | None, Header(alias="Last-Event-ID")] = None,
@@ -195,7 +202,7 @@ async def join_stream(
     thread_id, run_id = _ids(thread_id, run_id)
     location = f"/threads/{thread_id}/runs/{run_id}"
     try:
-        run = await here.database.read(runs.get, thread_id, run_id)
+        run = await _find(here, me, "read", thread_id, run_id)
     except NotFound as error:
         return Response(sse.frame("error", _not_found(error)), headers=dict(sse.HEADERS))
     left = "cancel" if cancel_on_disconnect else None
@@ -203,9 +210,11 @@ async def join_stream(
 
 
 @threaded.post("/{run_id}/cancel")
-async def cancel(thread_id: str, run_id: str, here: Here, http: HTTPRequest, action: str = "interrupt") -> Response:
+async def cancel(
+    thread_id: str, run_id: str, here: Here, me: Me, http: HTTPRequest, action: str = "interrupt"
+) -> Response:
     thread_id, run_id = _ids(thread_id, run_id)
-    await here.database.read(runs.get, thread_id, run_id)
+    await _find(here, me, "update", thread_id, run_id)
     if not await here.cancel(thread_id, [run_id], _action(action), f"{action} requested for run {run_id}"):
         raise NotFound(GONE)
     if http.query_params.get("wait") not in ("1", "true", "True"):
@@ -219,36 +228,39 @@ async def cancel(thread_id: str, run_id: str, here: Here, http: HTTPRequest, act
 
 
 @stateless.post("")
-async def create_stateless(body: StatelessRun, here: Here, http: HTTPRequest, key: Key = None) -> Response:
-    run = (await here.submit(body.alone(key), None, _request_id(http))).accepted
+async def create_stateless(body: StatelessRun, here: Here, me: Me, http: HTTPRequest, key: Key = None) -> Response:
+    run = (await _submit(here, me, body.alone(key), None, http)).accepted
     return json(shown(run), headers={"content-location": f"/runs/{run.run_id}"})
 
 
 @stateless.post("/wait")
-async def wait_stateless(body: StatelessRun, here: Here, http: HTTPRequest, key: Key = None) -> Response:
-    return await _wait(here, body.alone(key), None, http, body.on_disconnect)
+async def wait_stateless(body: StatelessRun, here: Here, me: Me, http: HTTPRequest, key: Key = None) -> Response:
+    return await _wait(here, me, body.alone(key), None, http, body.on_disconnect)
 
 
 @stateless.post("/stream")
-async def stream_stateless(body: StatelessRun, here: Here, http: HTTPRequest, key: Key = None) -> Response:
-    run = (await here.submit(body.alone(key), None, _request_id(http))).run
+async def stream_stateless(body: StatelessRun, here: Here, me: Me, http: HTTPRequest, key: Key = None) -> Response:
+    run = (await _submit(here, me, body.alone(key), None, http)).run
     return _stream(here, run, f"/runs/{run.run_id}", body.on_disconnect)
 
 
 @stateless.post("/batch")
-async def create_batch(body: list[StatelessRun], here: Here, http: HTTPRequest) -> Response:
+async def create_batch(body: list[StatelessRun], here: Here, me: Me, http: HTTPRequest) -> Response:
     if not body:
         raise Invalid("A batch needs at least one run.")
-    created = await here.submit_all([one.alone() for one in body], _request_id(http))
+    allowed = [await _allowed(me, one.alone(), None) for one in body]
+    created = await here.submit_all(allowed[0][0], [request for _, request in allowed], _request_id(http))
     return json([shown(run) for run in created])
 
 
 @stateless.post("/cancel", status_code=204)
-async def cancel_many(body: Cancel, here: Here, action: str = "interrupt") -> Response:
+async def cancel_many(body: Cancel, here: Here, me: Me, action: str = "interrupt") -> Response:
     if body.status is None and not (body.thread_id and body.run_ids):
         raise Invalid("Name the runs by 'status', or by 'thread_id' and 'run_ids'.")
+    scope = await me.may("threads", "update", {"thread_id": body.thread_id, "action": action})
     chosen = await here.database.read(
         runs.active_where,
+        scope,
         thread_id=parse_id(body.thread_id, "thread") if body.thread_id else None,
         run_ids=[parse_id(one, "run") for one in body.run_ids] if body.run_ids else None,
         status=None if body.status in ("all", None) else body.status,
@@ -264,14 +276,22 @@ async def cancel_many(body: Cancel, here: Here, action: str = "interrupt") -> Re
 async def join_stateless(
     run_id: str,
     here: Here,
+    me: Me,
     stream_mode: Modes = None,
     last_event_id: Annotated[str | None, Header(alias="Last-Event-ID")] = None,
 ) -> Response:
     """Where `location` of POST /runs/stream leads a reader that comes back."""
-    found = await here.database.read(runs.find, parse_id(run_id, "run"))
+    scope = await me.may("threads", "read", {"run_id": run_id})
+    found = await here.database.read(runs.find, scope, parse_id(run_id, "run"))
     if found is None:
         return Response(sse.frame("error", _not_found(NotFound("Run not found"))), headers=dict(sse.HEADERS))
     return _stream(here, found, f"/runs/{run_id}", None, modes=_modes(stream_mode), last_event_id=last_event_id)
+
+
+async def _find(here: Runtime, me: Caller, action: str, thread_id: str, run_id: str) -> Run:
+    thread_id, run_id = _ids(thread_id, run_id)
+    scope = await me.may("threads", action, {"thread_id": thread_id, "run_id": run_id})
+    return await here.database.read(runs.get, scope, thread_id, run_id)
 
 
 def shown(run: Run) -> dict[str, Any]:
@@ -289,13 +309,41 @@ def shown(run: Run) -> dict[str, Any]:
     }
 
 
+async def _submit(
+    here: Runtime, me: Caller, request: Request, thread_id: str | None, http: HTTPRequest, run_id: str | None = None
+) -> Submitted:
+    scope, request = await _allowed(me, request, thread_id)
+    return await here.submit(scope, request, thread_id, _request_id(http), run_id)
+
+
+async def _allowed(me: Caller, request: Request, thread_id: str | None) -> tuple[Scope, Request]:
+    """What the auth handlers make of a run: on which threads it may be, and its metadata.
+
+    What a handler adds to the metadata goes to a thread that is made with the run as well, so that it can be found.
+    """
+    await me.may("assistants", "read", {"assistant_id": request.assistant_id, "metadata": {}})
+    value: dict[str, Any] = {
+        "thread_id": thread_id,
+        "assistant_id": request.assistant_id,
+        "metadata": dict(request.metadata),
+        "multitask_strategy": request.multitask_strategy,
+        "if_not_exists": request.if_not_exists,
+        "after_seconds": request.after_seconds,
+        "kwargs": {"input": request.input, "command": request.command, "config": request.config},
+    }
+    scope = await me.may("threads", "create_run", value)
+    added = {key: item for key, item in value["metadata"].items() if request.metadata.get(key) != item}
+    user = me.user.to_dict() if me.user is not None else None
+    return scope, replace(request, metadata=value["metadata"], thread_metadata=added, user=user)
+
+
 async def _wait(
-    here: Runtime, request: Request, thread_id: str | None, http: HTTPRequest, on_disconnect: str | None
+    here: Runtime, me: Caller, request: Request, thread_id: str | None, http: HTTPRequest, on_disconnect: str | None
 ) -> Response:
     with ExitStack() as watching:
         run_id = new_id()
         waiter = watching.enter_context(_watch(here, run_id))  # before it can end
-        run = (await here.submit(request, thread_id, _request_id(http), run_id)).run
+        run = (await _submit(here, me, request, thread_id, http, run_id)).run
         if run.run_id != run_id:  # known by its Idempotency-Key
             waiter = watching.enter_context(_watch(here, run.run_id))
         return _joined(here, run, waiter, watching.pop_all(), on_disconnect)
@@ -317,7 +365,15 @@ def _watch(here: Runtime, run_id: str) -> Iterator[Waiter]:
 
 
 def _joined(here: Runtime, run: Run, waiter: Waiter, watching: ExitStack, on_disconnect: str | None = None) -> Response:
-    chunks = wait.output(waiter, here.worker.outputs, here.database, run, here.output, here.settings.heartbeat_s)
+    chunks = wait.output(
+        waiter,
+        here.worker.outputs,
+        here.database,
+        run,
+        here.output,
+        here.settings.heartbeat_s,
+        lambda: here.log.closing,
+    )
     location = f"/threads/{run.thread_id}/runs/{run.run_id}"
     headers = {
         "content-type": "application/json",

@@ -1,22 +1,21 @@
 """/threads: create, read, change, list."""
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import orjson
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Response
 from pydantic import Field
 
 from threadmill import threads
-from threadmill.api.wire import Body, Route, json, page, runtime, selected
-from threadmill.errors import BadRequest, Invalid, ThreadmillError
+from threadmill.api.wire import Body, Here, Me, Route, json, page, selected
+from threadmill.errors import BadRequest, Conflict, Invalid, ThreadmillError
 from threadmill.ids import new_id, parse_id
-from threadmill.runtime import Runtime
+from threadmill.scope import ALL, Scope
 from threadmill.threads import Filter, Thread
 from threadmill_checkpoints.database import Tx
 
 router = APIRouter(prefix="/threads", tags=["Threads"], route_class=Route)
-Here = Annotated[Runtime, Depends(runtime)]
 
 FIELDS = Literal[
     "thread_id", "created_at", "updated_at", "state_updated_at", "metadata", "config", "context", "status", "values",
@@ -67,36 +66,46 @@ class Search(Count):
 
 
 @router.post("")
-async def create(body: Create, here: Here) -> Response:
+async def create(body: Create, here: Here, me: Me) -> Response:
     thread_id = parse_id(body.thread_id, "thread") if body.thread_id is not None else new_id()
-    created = await here.database.write(_create, thread_id, body)
+    if_exists = body.if_exists or "raise"
+    value: dict[str, Any] = {"thread_id": thread_id, "metadata": body.metadata or {}, "if_exists": if_exists}
+    scope = await me.may("threads", "create", value)
+    created = await here.database.write(_create, scope, thread_id, value["metadata"], if_exists, body.title)
     if created is not None and body.supersteps:
         try:
             steps = [{"updates": step.updates} for step in body.supersteps]
-            await here.on_state_loop(here.states.supersteps(thread_id, steps))
+            await here.on_state_loop(here.states.supersteps(scope, thread_id, steps))
         except ThreadmillError as error:
             detail = f"Thread {thread_id} was created, but there were problems updating the state: {error.message}"
             return json({"detail": detail}, status=201)
     elif created is not None:
         return json(shown(created))
-    return await get(thread_id, here)
+    return json(shown(await here.thread(scope, thread_id)))
 
 
-def _create(tx: Tx, thread_id: str, body: Create) -> Thread | None:
-    """None when it was there before."""
-    if not threads.create(tx, thread_id, metadata=body.metadata, if_exists=body.if_exists or "raise"):
+def _create(
+    tx: Tx, scope: Scope, thread_id: str, metadata: dict[str, Any], if_exists: str, title: str | None
+) -> Thread | None:
+    """None when it was there before. Somebody else's thread is in the way, but is not shown."""
+    if not threads.create(tx, thread_id, metadata=metadata, if_exists=if_exists):
+        if not threads.exists(tx, scope, thread_id):
+            raise Conflict(f"Thread with ID {thread_id} already exists")
         return None
-    if body.title:
-        threads.patch(tx, thread_id, metadata=None, title=body.title)
-    return threads.get(tx, thread_id)
+    if title:
+        threads.patch(tx, ALL, thread_id, metadata=None, title=title)
+    return threads.get(tx, ALL, thread_id)
 
 
 @router.post("/search")
-async def search(body: Search, here: Here) -> Response:
+async def search(body: Search, here: Here, me: Me) -> Response:
+    value = {"metadata": body.metadata or {}, "values": body.values or {}, "status": body.status}
+    scope = await me.may("threads", "search", value | {"limit": body.limit, "offset": body.offset})
     paths = {alias: _path(path) for alias, path in (body.extract or {}).items()}
     in_values = any(parts[0] == "values" for parts in paths.values())
     found, total = await here.database.read(
         threads.search,
+        scope,
         body.filter(),
         sort_by=body.sort_by or "updated_at",
         sort_order=body.sort_order or "desc",
@@ -116,33 +125,40 @@ async def search(body: Search, here: Here) -> Response:
 
 
 @router.post("/count")
-async def count(body: Count, here: Here) -> Response:
-    return json(await here.database.read(threads.count, body.filter()))
+async def count(body: Count, here: Here, me: Me) -> Response:
+    scope = await me.may("threads", "search", {"metadata": body.metadata or {}, "status": body.status})
+    return json(await here.database.read(threads.count, scope, body.filter()))
 
 
 @router.get("/{thread_id}")
-async def get(thread_id: str, here: Here) -> Response:
-    return json(shown(await here.thread(parse_id(thread_id, "thread"))))
+async def get(thread_id: str, here: Here, me: Me) -> Response:
+    thread_id = parse_id(thread_id, "thread")
+    scope = await me.may("threads", "read", {"thread_id": thread_id})
+    return json(shown(await here.thread(scope, thread_id)))
 
 
 @router.patch("/{thread_id}")
-async def patch(thread_id: str, body: Patch, here: Here) -> Response:
+async def patch(thread_id: str, body: Patch, here: Here, me: Me) -> Response:
     thread_id = parse_id(thread_id, "thread")
-    await here.database.write(threads.patch, thread_id, metadata=body.metadata, title=body.title)
-    return await get(thread_id, here)
+    value: dict[str, Any] = {"thread_id": thread_id, "metadata": body.metadata or {}}
+    scope = await me.may("threads", "update", value)
+    await here.database.write(threads.patch, scope, thread_id, metadata=value["metadata"], title=body.title)
+    return json(shown(await here.thread(ALL, thread_id)))
 
 
 @router.delete("/{thread_id}", status_code=204)
-async def delete(thread_id: str, here: Here) -> Response:
-    await here.delete_thread(parse_id(thread_id, "thread"))
+async def delete(thread_id: str, here: Here, me: Me) -> Response:
+    thread_id = parse_id(thread_id, "thread")
+    await here.delete_thread(await me.may("threads", "delete", {"thread_id": thread_id}), thread_id)
     return Response(status_code=204)
 
 
 @router.post("/{thread_id}/copy")
-async def copy(thread_id: str, here: Here) -> Response:
-    target = new_id()
-    await here.database.write(threads.copy, parse_id(thread_id, "thread"), target)
-    row = shown(await here.database.read(threads.get, target))
+async def copy(thread_id: str, here: Here, me: Me) -> Response:
+    source, target = parse_id(thread_id, "thread"), new_id()
+    await me.may("threads", "create", {"thread_id": target, "metadata": {}})
+    await here.database.write(threads.copy, await me.may("threads", "read", {"thread_id": source}), source, target)
+    row = shown(await here.database.read(threads.get, ALL, target))
     return json({key: value for key, value in row.items() if key not in ("values", "error", "interrupts")})
 
 

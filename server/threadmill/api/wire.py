@@ -2,17 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import orjson
 import structlog
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
+from threadmill.auth import Call, Caller, authenticate
 from threadmill.errors import Invalid, ThreadmillError
 from threadmill.jsonable import dumps
 from threadmill.runtime import Runtime
@@ -53,7 +54,33 @@ class Route(APIRoute):
 
 async def runtime(request: Request) -> Runtime:
     # async: FastAPI sends a plain function to a thread for every request
+    return runtime_of(request)
+
+
+async def caller(request: Request) -> Caller:
+    """Who calls; refused with 401 here, before any route looks at the request."""
+    known = request.scope.setdefault("state", {}).get("caller")
+    if known is None:
+        call = Call(
+            request=request,
+            path=request.url.path,
+            method=request.method,
+            path_params=request.path_params,
+            query_params=dict(request.query_params),
+            headers=dict(request.headers.raw),
+            body=None,
+            scope=request.scope,
+        )
+        known = request.scope["state"]["caller"] = await authenticate(runtime_of(request).auth, call)
+    return cast("Caller", known)
+
+
+def runtime_of(request: Request) -> Runtime:
     return cast("Runtime", request.app.state.runtime)
+
+
+Here = Annotated[Runtime, Depends(runtime)]
+Me = Annotated[Caller, Depends(caller)]
 
 
 def json(value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
@@ -139,7 +166,7 @@ async def _disconnected(receive: Receive) -> None:
 def install_errors(app: FastAPI) -> None:
     async def known(_: Request, error: Exception) -> Response:
         assert isinstance(error, ThreadmillError)
-        return json({"detail": error.message}, status=error.status)
+        return json({"detail": error.message}, status=error.status, headers=getattr(error, "headers", None))
 
     async def http(_: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -150,7 +177,8 @@ def install_errors(app: FastAPI) -> None:
         return json({"detail": explain(error)}, status=422)
 
     async def unknown(request: Request, error: Exception) -> Response:
-        logger.error("request failed", path=request.url.path, exc_info=error)
+        request_id = request.scope.get("state", {}).get("request_id")
+        logger.error("request failed", path=request.url.path, request_id=request_id, exc_info=error)
         return Response("Internal Server Error", 500, media_type="text/plain")
 
     app.add_exception_handler(ThreadmillError, known)

@@ -269,6 +269,7 @@ class EventLog:
 
     @property
     def closing(self) -> bool:
+        """The server stops: nothing more will come."""
         return self._closing
 
     def _enter(self, thread_id: str) -> _Tail:

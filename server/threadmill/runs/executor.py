@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from typing_extensions import is_typeddict
 
 from threadmill import threads
+from threadmill.auth import User
 from threadmill.events.from_graph import Namespace, Tap
 from threadmill.graphs import Graph, Graphs
 from threadmill.jsonable import dumps
@@ -130,6 +131,8 @@ class Executor:
             for key, value in config["configurable"].items()
             if not (resumed and key in ("checkpoint_id", "checkpoint_map"))
         }
+        if place.get("langgraph_auth_user") is not None:
+            place["langgraph_auth_user"] = User(place["langgraph_auth_user"])
         config["configurable"] = place | tap.config(self.store)
         config["metadata"] = {**config["metadata"], "run_attempt": run.attempt, "run_id": run.run_id} | {
             "langgraph_version": LANGGRAPH

@@ -5,7 +5,7 @@ run writes names its attempt, and is refused when another attempt has taken over
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -52,12 +52,23 @@ def insert(
     return Run.from_row(row)
 
 
-def claim(tx: Tx, worker: str, lease_s: float, run_id: str | None = None) -> Run | None:
+def claim(
+    tx: Tx, worker: str, lease_s: float, run_id: str | None = None, *, broken: Collection[str] = ()
+) -> Run | None:
     """Start the run that is due, or `run_id` if it is: one at a time per thread, in the thread's order.
+
+    Runs of graphs named in `broken` wait: their code cannot be loaded just now.
 
     Its events begin after the last number the thread has reserved; the first attempt decides.
     """
     which = "TRUE" if run_id is None else "run_id = :run_id"
+    params = {} if run_id is None else {"run_id": run_id}
+    if broken:
+        which += (
+            " AND assistant_id NOT IN (SELECT assistant_id FROM assistants "
+            "WHERE graph_id IN (SELECT value FROM json_each(:broken)))"
+        )
+        params["broken"] = json.dumps(list(broken))
     row = tx.one(
         "UPDATE runs SET status = 'running', worker = :worker, lease_until = :lease, attempt = attempt + 1, "
         "first_seq = coalesce(first_seq, 1 + (SELECT seq FROM threads WHERE threads.thread_id = runs.thread_id)), "
@@ -70,7 +81,7 @@ def claim(tx: Tx, worker: str, lease_s: float, run_id: str | None = None) -> Run
         worker=worker,
         lease=stamp(tx.now + timedelta(seconds=lease_s)),
         now=stamp(tx.now),
-        **({} if run_id is None else {"run_id": run_id}),
+        **params,
     )
     return Run.from_row(row) if row else None
 

@@ -4,7 +4,9 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
+from threadmill import threads
 from threadmill.errors import NotFound
+from threadmill.scope import Scope
 from threadmill_checkpoints.database import Row, Tx
 
 Status = Literal["pending", "running", "success", "error", "timeout", "interrupted"]
@@ -51,22 +53,28 @@ class Run:
         return str(self.kwargs["config"]["configurable"]["graph_id"])
 
 
-def get(tx: Tx, thread_id: str, run_id: str) -> Run:
+def get(tx: Tx, scope: Scope, thread_id: str, run_id: str) -> Run:
+    """A run belongs to whom its thread belongs to."""
     row = tx.one(
         "SELECT * FROM runs WHERE run_id = :run_id AND thread_id = :thread_id", run_id=run_id, thread_id=thread_id
     )
-    if row is None:
+    if row is None or not threads.exists(tx, scope, thread_id):
         raise NotFound("Run not found")
     return Run.from_row(row)
 
 
-def find(tx: Tx, run_id: str) -> Run | None:
+def find(tx: Tx, scope: Scope, run_id: str) -> Run | None:
     row = tx.one("SELECT * FROM runs WHERE run_id = :run_id", run_id=run_id)
+    if row is not None and scope.filter and not threads.exists(tx, scope, row["thread_id"]):
+        return None
     return Run.from_row(row) if row else None
 
 
-def of_thread(tx: Tx, thread_id: str, *, status: str | None = None, limit: int = 10, offset: int = 0) -> list[Run]:
+def of_thread(
+    tx: Tx, scope: Scope, thread_id: str, *, status: str | None = None, limit: int = 10, offset: int = 0
+) -> list[Run]:
     """Newest first."""
+    threads.require(tx, scope, thread_id)
     rows = tx.all(
         "SELECT * FROM runs WHERE thread_id = :thread_id AND (:status IS NULL OR status = :status) "
         "ORDER BY position DESC LIMIT :limit OFFSET :offset",
@@ -88,7 +96,7 @@ def active(tx: Tx, thread_id: str) -> list[Run]:
 
 
 def active_where(
-    tx: Tx, *, thread_id: str | None, run_ids: list[str] | None, status: str | None
+    tx: Tx, scope: Scope, *, thread_id: str | None, run_ids: list[str] | None, status: str | None
 ) -> dict[str, list[str]]:
     """Ids of the active runs that match, by thread; None matches all."""
     rows = tx.all(
@@ -102,4 +110,4 @@ def active_where(
     found: dict[str, list[str]] = {}
     for row in rows:
         found.setdefault(row["thread_id"], []).append(row["run_id"])
-    return found
+    return {thread: ids for thread, ids in found.items() if threads.exists(tx, scope, thread)}

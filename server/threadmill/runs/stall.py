@@ -5,8 +5,10 @@ import sys
 import sysconfig
 import threading
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import structlog
 
@@ -42,7 +44,7 @@ class StallWatch:
                 self._loop.call_soon_threadsafe(self._answer)
             elif reported is None and now - self._asked > self._limit_s:
                 reported = self._asked
-                node, where = blocking_node(sys._current_frames().get(self._thread_id))
+                node, where = blocking_node(sys._current_frames().get(self._thread_id), self._loop)
                 logger.warning(
                     "a node blocks the graphs' event loop; make it `def` instead of `async def`, or await",
                     node=node,
@@ -54,19 +56,41 @@ class StallWatch:
         self._asked = None
 
 
-def blocking_node(frame: FrameType | None) -> tuple[str | None, str | None]:
-    """(name of the LangGraph node, "file:line" of the user's code) on the stack of a thread.
-
-    LangGraph's retry loop holds the task it runs in a local variable, and is on the stack of everything below it.
-    """
-    node = where = None
-    while frame is not None and node is None:
-        if where is None and _of_the_user(frame):
-            where = f"{frame.f_code.co_filename}:{frame.f_lineno}"
-        if frame.f_code.co_name in ("arun_with_retry", "run_with_retry"):
-            node = getattr(frame.f_locals.get("task"), "name", None)
+def blocking_node(frame: FrameType | None, loop: asyncio.AbstractEventLoop) -> tuple[str | None, str | None]:
+    """(name of the LangGraph node, "file:line" of the user's code) that keeps `loop`, whose thread is at `frame`."""
+    stack: list[FrameType] = []
+    while frame is not None:
+        stack.append(frame)
         frame = frame.f_back
-    return node, where
+    places = (f"{one.f_code.co_filename}:{one.f_lineno}" for one in stack if _of_the_user(one))
+    return _node_in(stack) or _node_that_waits(loop), next(places, None)
+
+
+def _node_that_waits(loop: asyncio.AbstractEventLoop) -> str | None:
+    """A function may run in a task of its own, so the node can be further up: in who waits for it."""
+    waiting = {getattr(task, "_fut_waiter", None): task for task in asyncio.all_tasks(loop)}
+    task = waiting.pop(asyncio.current_task(loop), None)
+    while task is not None:
+        if node := _node_in(_frames(task.get_coro())):
+            return node
+        task = waiting.pop(task, None)
+    return None
+
+
+def _frames(coroutine: Any) -> Iterator[FrameType]:
+    while (frame := getattr(coroutine, "cr_frame", None)) is not None:
+        yield frame
+        coroutine = coroutine.cr_await
+
+
+def _node_in(frames: Iterable[FrameType]) -> str | None:
+    """LangGraph calls a node with a config that names it."""
+    for frame in frames:
+        config = frame.f_locals.get("config")
+        metadata = config.get("metadata") if isinstance(config, dict) else None
+        if isinstance(metadata, dict) and "langgraph_node" in metadata:
+            return str(metadata["langgraph_node"])
+    return None
 
 
 def _of_the_user(frame: FrameType) -> bool:

@@ -9,6 +9,7 @@ from threadmill.assistants import Assistant
 from threadmill.errors import BadRequest, Conflict, Invalid, NotFound
 from threadmill.runs import queue, run
 from threadmill.runs.run import Run
+from threadmill.scope import ALL, Scope
 from threadmill.threads import Thread
 from threadmill_checkpoints.database import Tx
 
@@ -40,6 +41,8 @@ class Request:
     durability: str = "async"
     keep_thread: bool = True
     idempotency_key: str | None = None
+    thread_metadata: dict[str, Any] = field(default_factory=dict)  # for a thread made with the run
+    user: dict[str, Any] | None = None  # who asked, as authentication said
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +58,18 @@ class Submitted:
 
 
 def submit(
-    tx: Tx, request: Request, *, run_id: str, thread_id: str | None, request_id: str, new_thread: str
+    tx: Tx, scope: Scope, request: Request, *, run_id: str, thread_id: str | None, request_id: str, new_thread: str
 ) -> Submitted:
-    """`thread_id` None makes a thread of its own (`new_thread`) for a stateless run.
+    """`scope`: the threads the caller may run on. `thread_id` None makes one (`new_thread`) for a stateless run.
 
     Raises NotFound or Invalid for an unknown thread or assistant, Conflict by the strategy `reject`.
     """
     if request.idempotency_key and (known := _known(tx, request.idempotency_key, thread_id)):
         return Submitted(known, known)
     assistant = _assistant(tx, request.assistant_id)
-    place = _thread(tx, request, thread_id, new_thread)
+    place = _thread(tx, scope, request, thread_id, new_thread)
     stopping = _make_way(tx, place, request.multitask_strategy)
-    thread = threads.get(tx, place)
+    thread = threads.get(tx, ALL, place)
     kwargs, metadata = _prepare(request, assistant, run_id, thread, request_id, stateless=thread_id is None)
     own = {key: value for key, value in kwargs["config"].items() if key not in ("configurable", "metadata")}
     said = request.input.get("messages") if isinstance(request.input, dict) else None
@@ -128,13 +131,13 @@ def _assistant(tx: Tx, name: str) -> Assistant:
     raise NotFound("Thread or assistant not found.")
 
 
-def _thread(tx: Tx, request: Request, thread_id: str | None, new_thread: str) -> str:
+def _thread(tx: Tx, scope: Scope, request: Request, thread_id: str | None, new_thread: str) -> str:
     if thread_id is None:
-        threads.create(tx, new_thread, ephemeral=not request.keep_thread)
+        threads.create(tx, new_thread, metadata=request.thread_metadata, ephemeral=not request.keep_thread)
         return new_thread
     if request.if_not_exists == "create":
-        threads.create(tx, thread_id, if_exists="do_nothing")
-    elif not tx.one("SELECT 1 FROM threads WHERE thread_id = :thread_id", thread_id=thread_id):
+        threads.create(tx, thread_id, metadata=request.thread_metadata, if_exists="do_nothing")
+    if not threads.exists(tx, scope, thread_id):
         raise NotFound("Thread or assistant not found.")
     return thread_id
 
@@ -158,6 +161,18 @@ def _configurable(request: Request, assistant: Assistant) -> dict[str, Any]:
     return {key: value for key, value in both.items() if not key.startswith("__") and key not in RESERVED}
 
 
+def _identity(user: dict[str, Any] | None) -> dict[str, Any]:
+    """Set last: a client does not say who it is."""
+    if user is None:
+        return {"langgraph_auth_user": None, "langgraph_auth_user_id": "", "langgraph_auth_permissions": []}
+    return {
+        "langgraph_auth_user": user,
+        "langgraph_auth_user_id": user["identity"],
+        "langgraph_auth_permissions": user["permissions"],
+        "user_id": user["identity"],
+    }
+
+
 RESERVED = ("thread_id", "run_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map", "graph_id", "assistant_id")
 
 
@@ -173,13 +188,11 @@ def _prepare(
     named = {"graph_id": assistant.graph_id, "assistant_id": assistant.assistant_id}
     metadata = {**assistant.metadata, **thread.metadata, **named, **request.metadata}
     configurable: dict[str, Any] = {
-        "langgraph_auth_user": None,
-        "langgraph_auth_user_id": "",
-        "langgraph_auth_permissions": [],
-        "langgraph_request_id": request_id,
         "user_id": "",
         **_configurable(request, assistant),
         **request.context,
+        **_identity(request.user),
+        "langgraph_request_id": request_id,
         "run_id": run_id,
         "thread_id": thread.thread_id,
         **named,

@@ -137,7 +137,7 @@ class Worker:
         """
         if not self._accepting or len(self._running) - leaving >= self.limits.max_runs:
             return None
-        run = queue.claim(tx, self.name, self.limits.lease_s, run_id)
+        run = queue.claim(tx, self.name, self.limits.lease_s, run_id, broken=self._executor.graphs.errors)
         if run is None:
             return None
         self._log.open_run(tx, run.thread_id)
@@ -154,6 +154,7 @@ class Worker:
     async def _work(self, running: _Running) -> None:
         run, control = running.run, running.control
         log = logger.bind(thread_id=run.thread_id, run_id=run.run_id, graph_id=run.graph_id, attempt=run.attempt)
+        log = log.bind(request_id=run.kwargs["config"]["configurable"].get("langgraph_request_id"))
         log.debug("run started")
         began = self.loop.time()
         with structlog.contextvars.bound_contextvars(thread_id=run.thread_id, run_id=run.run_id):

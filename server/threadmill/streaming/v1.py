@@ -16,6 +16,7 @@ from threadmill.events.log import EventLog
 from threadmill.jsonable import dumps
 from threadmill.runs import run as runs
 from threadmill.runs.run import Run
+from threadmill.scope import ALL
 from threadmill.signals import Signals
 from threadmill.streaming import sse
 from threadmill_checkpoints.database import Database
@@ -99,7 +100,7 @@ class Reader:
                     return
                 if not await waiter.wait(self.heartbeat_s):
                     yield sse.HEARTBEAT
-                now = await self.database.read(runs.find, run.run_id)
+                now = await self.database.read(runs.find, ALL, run.run_id)
         if now is None or now.first_seq is None:  # cancelled before it began
             return
         over = False
@@ -134,7 +135,7 @@ class Reader:
             if batch:
                 yield b"".join(out), False
             else:
-                now = await self.database.read(runs.find, run.run_id)
+                now = await self.database.read(runs.find, ALL, run.run_id)
                 if now is None or not now.active:
                     yield await self._epitaph(run), True
                     return
@@ -153,5 +154,5 @@ class Reader:
 
     async def _epitaph(self, run: Run) -> bytes:
         """What is to be said of a run that is over but whose log has no end: it crashed too often, or is gone."""
-        now = await self.database.read(runs.find, run.run_id)
+        now = await self.database.read(runs.find, ALL, run.run_id)
         return sse.frame(ERROR, dumps(now.error)) if now is not None and now.status == "error" else b""

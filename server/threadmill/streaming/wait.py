@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from threadmill.jsonable import dumps
 from threadmill.runs import run as runs
 from threadmill.runs.run import Run
+from threadmill.scope import ALL
 from threadmill.signals import Waiter
 from threadmill_checkpoints.database import Database
 
@@ -19,6 +20,7 @@ async def output(
     run: Run,
     state: Callable[[str, str], Awaitable[bytes]],
     heartbeat_s: float,
+    closing: Callable[[], bool],
 ) -> AsyncIterator[bytes]:
     """A newline for each `heartbeat_s`, then the output as JSON. `waiter` watches `run:<id>` since before it began."""
     fresh = run.active  # a run that is known to be active needs no look at its row before something happens
@@ -31,7 +33,7 @@ async def output(
         if known is not None:
             yield known
             return
-        now = await database.read(runs.find, run.run_id)
+        now = await database.read(runs.find, ALL, run.run_id)
         if now is None:
             yield NOT_FOUND
             return
@@ -39,5 +41,7 @@ async def output(
             failed = now.error is not None and now.status in ("error", "timeout")
             yield dumps({"__error__": now.error}) if failed else await state(run.thread_id, run.run_id)
             return
+        if closing():  # a body that just ended would look like an output
+            raise ConnectionAbortedError("the server stops while the run is under way")
         if not await waiter.wait(heartbeat_s):
             yield KEEPALIVE
