@@ -4,12 +4,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import structlog
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from threadmill.api import assistants, meta, runs, state, threads
-from threadmill.api.wire import install_errors, json
+from threadmill.api.wire import caller, install_errors, json
 from threadmill.ids import new_id
 from threadmill.runtime import Runtime
 
@@ -26,8 +26,9 @@ def create_app(
             yield
 
     app = FastAPI(title="Threadmill", lifespan=lifespan, redirect_slashes=False, docs_url=None, redoc_url=None)
-    for router in (meta.router, assistants.router, threads.router, state.router, runs.threaded, runs.stateless):
-        app.include_router(router)
+    app.include_router(meta.router)
+    for router in (assistants.router, threads.router, state.router, runs.threaded, runs.stateless):
+        app.include_router(router, dependencies=[Depends(caller)])
     install_errors(app)
     app.add_middleware(Envelope, max_body_bytes=max_body_bytes)
     return app

@@ -166,7 +166,7 @@ def _read(
     settings = load_settings(
         project, host=host, port=port, data_dir=data_dir.absolute() if data_dir else None, insecure=insecure or None
     )
-    if not settings.insecure and not _loopback(settings.host):
+    if not settings.insecure and project.auth is None and not _loopback(settings.host):
         raise ConfigError(
             f"{settings.host} can be reached from other machines and no auth is configured: anybody there could "
             "read and run everything. Listen on 127.0.0.1, or say --insecure if something else guards it."

@@ -19,14 +19,14 @@ from dotenv import dotenv_values
 from threadmill.errors import ConfigError
 
 NOT_YET = (
-    *("store", "auth", "encryption", "http", "webhooks", "ui", "ui_config"),
+    *("store", "encryption", "http", "webhooks", "ui", "ui_config"),
     *("checkpointer.ttl", "checkpointer.path"),
 )
 BUILD_TIME = (
     *("$schema", "api_version", "base_image", "dockerfile_lines", "image_distro", "internal_docker_tag", "source"),
     *("keep_pkg_tools", "node_version", "pip_config_file", "pip_installer", "python_version"),
 )
-SUPPORTED = ("graphs", "dependencies", "env", "checkpointer", "threadmill")
+SUPPORTED = ("graphs", "dependencies", "env", "checkpointer", "auth", "threadmill")
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ class Project:
     raw: dict[str, Any]
     warnings: tuple[str, ...]
     allowed_types: tuple[tuple[str, str], ...]
+    auth: GraphSpec | None = None  # where the `langgraph_sdk.Auth` object is
 
 
 @dataclass(frozen=True)
@@ -251,6 +252,7 @@ def load_project(path: Path) -> Project:
         raw=raw,
         warnings=tuple(warnings),
         allowed_types=_allowed_types(path, raw),
+        auth=_auth(path, raw.get("auth")),
     )
 
 
@@ -327,11 +329,19 @@ def _lookup(raw: Any, dotted: str) -> Any:
 def _graphs(path: Path, raw: Any) -> dict[str, GraphSpec]:
     if not raw:
         raise ConfigError(f'{path}: graphs is missing or empty; name at least one, as {{"agent": "./agent.py:graph"}}.')
-    return {id: _graph(path, id, entry) for id, entry in _typed(path, "graphs", raw, dict).items()}
+    entries = _typed(path, "graphs", raw, dict)
+    return {id: _graph(path, f"graphs.{id}", id, entry) for id, entry in entries.items()}
 
 
-def _graph(path: Path, id: str, entry: Any) -> GraphSpec:
-    where, description = f"graphs.{id}", None
+def _auth(path: Path, raw: Any) -> GraphSpec | None:
+    """Never ignored: a server that its owner believes guarded must not start open."""
+    if raw is None:
+        return None
+    return _graph(path, "auth.path", "auth", _typed(path, "auth", raw, dict).get("path"))
+
+
+def _graph(path: Path, where: str, id: str, entry: Any) -> GraphSpec:
+    description = None
     if isinstance(entry, dict):
         description = entry.get("description")
         if description is not None:

@@ -30,6 +30,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import StateGraph
 from langgraph.pregel import Pregel
 from langgraph.store.base import BaseStore
+from langgraph_sdk import Auth
 from langgraph_sdk.runtime import ServerRuntime, _ExecutionRuntime, _ReadRuntime
 from pydantic import TypeAdapter
 
@@ -136,6 +137,19 @@ class Graphs:
             folders = [self._project.root, *self._project.dependencies]
             folders += [spec.file.parent] if spec.file else []
             raise GraphLoadError(_import_failure(spec, error, folders)) from error
+
+
+def load_auth(project: Project) -> Auth | None:
+    """The object that langgraph.json names under `auth`."""
+    spec = project.auth
+    if spec is None:
+        return None
+    module = Graphs(project)._imported(spec)
+    found = getattr(module, spec.attribute, None)
+    if not isinstance(found, Auth):
+        kind = "missing" if found is None else f"a {type(found).__name__}"
+        raise GraphLoadError(f"{project.path}: auth.path: {spec.attribute} is {kind}, not a langgraph_sdk.Auth object.")
+    return found
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from threadmill import assistants, threads
 from threadmill.config import Project, Settings
 from threadmill.errors import ConfigError, Unavailable
 from threadmill.events.log import EventLog
-from threadmill.graphs import Graphs
+from threadmill.graphs import Graphs, load_auth
 from threadmill.ids import new_id
 from threadmill.runs import queue, run
 from threadmill.runs.executor import Executor
@@ -222,6 +222,7 @@ async def open_runtime(project: Project, settings: Settings, graphs: Graphs) -> 
         States(graphs, database, memory, new_saver),
         Reader(log, database, signals, settings.heartbeat_s),
         state_loop,
+        load_auth(project),
     )
     try:
         known = [(one.id, one.description) for one in project.graphs.values()]

@@ -1,0 +1,154 @@
+"""Who may do what, with the handlers of tests/auth/guard.py."""
+
+import re
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from langgraph_sdk import get_client
+from serving import Server
+
+pytestmark = pytest.mark.anyio
+
+OPEN = {"/ok", "/info", "/metrics"}  # never need a caller
+BODIES: dict[str, Any] = {
+    "/runs": {"assistant_id": "echo", "input": {"messages": []}},
+    "/runs/crons": {"assistant_id": "echo", "schedule": "0 0 * * *", "input": {"messages": []}},
+    "/state": {"values": {"messages": []}},
+    "/state/checkpoint": {"checkpoint": {"checkpoint_id": "1ef00000-0000-6000-8000-000000000000"}},
+}
+WORDS = "the words of alice"
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    own = Server(tmp_path_factory.mktemp("guarded") / "data", Path(__file__).with_name("langgraph.json")).start()
+    yield own
+    own.kill()
+
+
+def client_of(server: Server, name: str) -> Any:
+    return get_client(url=server.url, headers={"Authorization": f"Bearer {name}"})
+
+
+@pytest.fixture
+async def bob(guarded: Server) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=guarded.url, headers={"Authorization": "Bearer bob"}, timeout=20) as client:
+        yield client
+
+
+@pytest.fixture
+async def ids(guarded: Server) -> dict[str, str]:
+    """A thread of Alice's, with a finished run."""
+    alice = client_of(guarded, "alice")
+    thread = await alice.threads.create(metadata={"topic": WORDS})
+    place = thread["thread_id"]
+    said = {"messages": [{"role": "user", "content": WORDS}]}
+    await alice.runs.wait(place, "echo", input=said)
+    (run,) = await alice.runs.list(place)
+    state = await alice.threads.get_state(place)
+    return {"thread_id": place, "run_id": run["run_id"], "checkpoint_id": state["checkpoint"]["checkpoint_id"]}
+
+
+async def routes(server: Server) -> list[tuple[str, str]]:
+    async with server.http as http:
+        api = (await http.get("/openapi.json", headers={"Authorization": "Bearer bob"})).json()
+    return [(method.upper(), path) for path, methods in api["paths"].items() for method in methods]
+
+
+def body_of(path: str) -> Any:
+    ending = max((known for known in BODIES if path.endswith(known)), key=len, default="")
+    if "/runs" in path and not ending:
+        ending = "/runs"
+    return BODIES.get(ending, {})
+
+
+async def test_without_credentials_every_route_is_401(guarded: Server) -> None:
+    async with guarded.http as http:
+        for method, path in await routes(guarded):
+            if path in OPEN:
+                continue
+            url = re.sub(r"\{\w+\}", "01a1fc2b-5f4e-7575-b684-250167de9406", path)
+            answer = await http.request(method, url, json=body_of(path))
+            assert answer.status_code == 401, (method, path, answer.text)
+            assert answer.json() == {"detail": f"Say who you are to see {url}."}
+
+
+async def test_somebody_elses_thread_does_not_exist_on_any_route(
+    guarded: Server, bob: httpx.AsyncClient, ids: dict[str, str]
+) -> None:
+    tried = 0
+    for method, path in await routes(guarded):
+        if "{thread_id}" not in path:
+            continue
+        answer = await bob.request(method, path.format(**ids), json=body_of(path))
+        # Two answers of the wire that say "not found" in their own way: copying, and joining an unknown run.
+        gone = (
+            answer.status_code == 404
+            or "404: " in answer.text
+            or (path.endswith("/copy") and answer.status_code == 409)
+        )
+        assert gone, (method, path, answer.status_code, answer.text)
+        assert WORDS not in answer.text, (method, path)
+        tried += 1
+    assert tried >= 18
+
+
+async def test_lists_and_counts_leave_out_what_is_somebody_elses(
+    guarded: Server, bob: httpx.AsyncClient, ids: dict[str, str]
+) -> None:
+    for body in ({}, {"ids": [ids["thread_id"]]}, {"metadata": {"topic": WORDS}}, {"metadata": {"owner": "alice"}}):
+        found = (await bob.post("/threads/search", json=body)).json()
+        assert ids["thread_id"] not in [thread["thread_id"] for thread in found]
+    assert (await bob.post("/threads/count", json={"metadata": {"topic": WORDS}})).json() == 0
+    alice = client_of(guarded, "alice")
+    assert ids["thread_id"] in [thread["thread_id"] for thread in await alice.threads.search(limit=100)]
+
+
+async def test_an_id_in_a_body_opens_no_door(bob: httpx.AsyncClient, ids: dict[str, str]) -> None:
+    smuggled = {"assistant_id": "echo", "input": {"messages": []}, "config": {"configurable": ids}}
+    answer = await bob.post("/runs/wait", json=smuggled)
+    assert WORDS not in answer.text
+    cancelled = await bob.post("/runs/cancel", json={"thread_id": ids["thread_id"], "run_ids": [ids["run_id"]]})
+    assert cancelled.status_code == 404
+    taken = await bob.post("/threads", json={"thread_id": ids["thread_id"], "if_exists": "do_nothing"})
+    assert taken.status_code == 409
+    assert WORDS not in taken.text
+    ran = await bob.post(f"/threads/{ids['thread_id']}/runs/wait", json=BODIES["/runs"] | {"if_not_exists": "create"})
+    assert ran.status_code == 404
+    stateless = await bob.get(f"/runs/{ids['run_id']}/stream")
+    assert WORDS not in stateless.text
+    assert "404: Run not found" in stateless.text
+
+
+async def test_a_thread_made_with_a_run_belongs_to_who_ran(guarded: Server) -> None:
+    carol = client_of(guarded, "carol")
+    place = "0191fc2b-5f4e-7575-b684-250167de9407"
+    hello = {"messages": [{"role": "user", "content": "hello"}]}
+    await carol.runs.wait(place, "echo", input=hello, if_not_exists="create")
+    assert (await carol.threads.get(place))["metadata"]["owner"] == "carol"
+
+
+async def test_a_graph_knows_who_runs_it(guarded: Server) -> None:
+    alice = client_of(guarded, "alice")
+    answer = await alice.runs.wait(
+        None, "who", input={}, config={"configurable": {"langgraph_auth_user_id": "root", "user_id": "root"}}
+    )
+    assert answer["said"] == {
+        "id": "alice", "name": "alice", "plan": "free", "permissions": ["threads:all"], "user_id": "alice",
+    }  # fmt: skip
+
+
+async def test_a_handler_may_refuse(bob: httpx.AsyncClient) -> None:
+    forbidden = await bob.post("/runs/wait", json=BODIES["/runs"] | {"metadata": {"forbidden": True}})
+    assert (forbidden.status_code, forbidden.json()) == (403, {"detail": "Not this one."})
+
+
+async def test_a_file_without_an_auth_object_does_not_start_an_open_server(tmp_path: Path) -> None:
+    kit = Path(__file__).parent.parent / "kit"
+    graph = f'{{"graphs": {{"echo": "{kit}/graphs.py:echo"}}, "auth": {{"path": "{kit}/graphs.py:auth"}}}}'
+    (tmp_path / "langgraph.json").write_text(graph)
+    with pytest.raises(RuntimeError, match=r"exited with 1\n(.*\n)*.*auth.path: auth is missing"):
+        Server(tmp_path / "data", tmp_path / "langgraph.json").start()
