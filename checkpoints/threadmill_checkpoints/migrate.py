@@ -23,7 +23,12 @@ def migrate_sqlite(connection: sqlite3.Connection) -> None:
     for version, name, sql in steps:
         if version > done:
             record = f"INSERT INTO migrations (version, name) VALUES ({version}, '{name}')"
-            connection.executescript(f"BEGIN IMMEDIATE;\n{sql}\n;{record};\nCOMMIT;")
+            try:
+                connection.executescript(f"BEGIN IMMEDIATE;\n{sql}\n;{record};\nCOMMIT;")
+            except BaseException:
+                if connection.in_transaction:  # a script stops where it fails and leaves that to us
+                    connection.execute("ROLLBACK")
+                raise
 
 
 def _steps(kind: str) -> list[tuple[int, str, str]]:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import ormsgpack
@@ -11,7 +11,13 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 
 class Serializer(JsonPlusSerializer):
-    """LangGraph's strict serializer; what msgpack cannot hold is stored as text that says so."""
+    """LangGraph's serializer, strict whatever the environment says; what msgpack cannot hold is stored as text.
+
+    `allowed_types` may be rebuilt besides LangGraph's own safe list: (module, name) of each. CVE-2026-28277.
+    """
+
+    def __init__(self, allowed_types: Iterable[tuple[str, ...]] = ()) -> None:
+        super().__init__(allowed_msgpack_modules=tuple(allowed_types) or None)
 
     def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
         try:

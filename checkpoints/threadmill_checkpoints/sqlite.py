@@ -116,13 +116,7 @@ class SqliteDatabase:
         self._due: float | None = None
         self._once: set[Callable[[Tx], None]] = set()  # what `soon` has in `_later`
         self._closed = False
-        try:
-            writer = self._connect()
-            writer.execute("PRAGMA journal_mode=WAL")
-            writer.execute(f"PRAGMA synchronous={'NORMAL' if synchronous == 'NORMAL' else 'FULL'}")
-            prepare(writer)
-        except sqlite3.Error as error:
-            raise DatabaseError(f"{path} cannot be used as the database: {error}.") from error
+        writer = self._open(synchronous, prepare)
         self._threads = [threading.Thread(target=self._write_loop, args=(writer,), name="sqlite-writer", daemon=True)]
         for number in range(readers):
             connection = self._connect()
@@ -131,6 +125,21 @@ class SqliteDatabase:
             self._threads.append(threading.Thread(target=self._read_loop, args=(connection,), name=name, daemon=True))
         for thread in self._threads:
             thread.start()
+
+    def _open(self, synchronous: str, prepare: Callable[[sqlite3.Connection], None]) -> sqlite3.Connection:
+        writer: sqlite3.Connection | None = None
+        try:
+            writer = self._connect()
+            writer.execute("PRAGMA journal_mode=WAL")
+            writer.execute(f"PRAGMA synchronous={'NORMAL' if synchronous == 'NORMAL' else 'FULL'}")
+            prepare(writer)
+        except BaseException as error:
+            if writer is not None:
+                writer.close()
+            if isinstance(error, sqlite3.Error):
+                raise DatabaseError(f"{self.path} cannot be used as the database: {error}.") from error
+            raise
+        return writer
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -173,9 +182,12 @@ class SqliteDatabase:
         fn(tx)
 
     def _defer(self, job: Job, within: float) -> None:
+        if self._closed:
+            raise DatabaseError("The database is closed.")
         self._later.append(job)
-        if self._due is None:
-            self._due = time.monotonic() + within
+        due, earlier = time.monotonic() + within, self._due
+        if earlier is None or due < earlier - 0.005:  # a little later is not worth a wake-up
+            self._due = due
             self._writes.put(WAKE)
 
     async def close(self) -> None:

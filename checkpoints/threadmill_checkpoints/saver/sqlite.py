@@ -40,6 +40,7 @@ from langgraph.checkpoint.sqlite._delta import (
 
 from threadmill_checkpoints.database import Database, DatabaseError, Row, Tx
 from threadmill_checkpoints.saver import rows
+from threadmill_checkpoints.serde import Serializer
 from threadmill_checkpoints.sqlite import SqliteTx
 
 T = TypeVar("T")
@@ -81,7 +82,7 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         guard: Callable[[Tx], None] = lambda _: None,
         wait: bool = True,
     ) -> None:
-        super().__init__(serde=serde)
+        super().__init__(serde=serde or Serializer())
         self.database = database
         self.guard = guard
         self.wait = wait
