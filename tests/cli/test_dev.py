@@ -1,5 +1,6 @@
 """`threadmill dev`: new code without losing a thread, a run or a request."""
 
+import os
 import signal
 import threading
 from collections.abc import Callable
@@ -40,13 +41,14 @@ def child(command: Threadmill) -> psutil.Process:
 
 
 def test_a_change_is_served_and_threads_stay(dev: Callable[..., Threadmill], agent: Path) -> None:
-    command = dev(agent=saying("one"))
+    command = dev(agent=saying("one"), env={"PYTHONDONTWRITEBYTECODE": ""})
     url, thread = command.url, command.post("/threads", {}).json()["thread_id"]
     body = {"assistant_id": "agent", "input": {}}
     assert command.post(f"/threads/{thread}/runs/wait", body).json()["log"] == ["one"]
-    for number, word in enumerate(("two", "six"), start=2):  # of one length, within a second
+    for number, word in enumerate(("two", "six"), start=2):
         new = agent.with_name("new")
         new.write_text(saying(word))
+        os.utime(new, (1_700_000_000, 1_700_000_000))  # of one size and time, as far as compiled code can tell
         new.replace(agent)  # as most editors do
         command.says(SERVING, times=number)
         assert command.url == url
@@ -95,7 +97,6 @@ def _explains(command: Threadmill, reason: str) -> None:
     assert answer.json()
 
 
-@pytest.mark.xfail(strict=True, reason="a graph that never loaded has no assistant")
 def test_what_is_broken_from_the_start_is_shown_and_healed(dev: Callable[..., Threadmill], agent: Path) -> None:
     command = dev(agent=BROKEN)
     assert command.get("/ok").json()["ok"]
@@ -106,7 +107,6 @@ def test_what_is_broken_from_the_start_is_shown_and_healed(dev: Callable[..., Th
     assert command.run() == ["mended"]
 
 
-@pytest.mark.xfail(strict=True, reason="the new server claims the run although its graph does not load")
 def test_a_run_under_way_outlives_a_broken_edit(dev: Callable[..., Threadmill], agent: Path) -> None:
     command = dev(agent=waiting("old"), env={"THREADMILL_DRAIN_GRACE": "0.1"})
     thread, run = begun(command)
@@ -229,10 +229,8 @@ def test_a_second_signal_does_not_wait_for_runs(dev: Callable[..., Threadmill], 
 
 def test_a_server_that_died_comes_back_with_the_next_change(dev: Callable[..., Threadmill], agent: Path) -> None:
     command = dev(agent=saying("one"))
-    agent.write_text(saying("two"))
-    command.says(SERVING, times=2)
     child(command).kill()
     command.says("the server ended; it starts again at the next change")
-    agent.write_text(saying("three"))
-    command.says(SERVING, times=3)
-    assert command.run() == ["three"]
+    agent.write_text(saying("two"))
+    command.says(SERVING, times=2)
+    assert command.run() == ["two"]

@@ -22,6 +22,7 @@ from threadmill import threads
 from threadmill.events import log as module
 from threadmill.events.event import Event, pack, unpack
 from threadmill.events.log import EventLog
+from threadmill.scope import ALL
 from threadmill.signals import Signals
 from threadmill_checkpoints.database import Tx
 from threadmill_checkpoints.migrate import migrate_sqlite
@@ -129,18 +130,28 @@ class World:
     async def append(self, thread: str, events: int, writers: int, size: int) -> None:
         """From several threads at once; each keeps its own order."""
         await self.open(thread)
-        if thread not in self.run:
-            return
-        batches = [[self._said(thread, writer) for _ in range(events)] for writer in range(writers)]
+        if thread in self.run:
+            batches = [[self._said(thread, writer) for _ in range(events)] for writer in range(writers)]
+            with ThreadPoolExecutor(writers) as pool:
+                list(pool.map(lambda batch: self._append(thread, batch, size), batches))
+            await self._turns()
 
-        def write(batch: list[tuple[int, int]]) -> None:
-            for what in batch:
-                data = orjson.dumps([*what, random.Random(what[1]).randbytes(size).hex()])  # cannot be compressed
-                self.process.log.append(thread, self.run[thread], "custom", ("ns",), data)
+    async def append_under_commit(self, thread: str, events: int, size: int) -> None:
+        """While what was appended before is on its way to the disk."""
+        await self.append(thread, 1, 1, 0)
+        if thread in self.run:
+            batch = [self._said(thread, 0) for _ in range(events)]
+            await self.process.database.write(lambda _: self._append(thread, batch, size))
+            await self._turns()
 
-        with ThreadPoolExecutor(writers) as pool:
-            list(pool.map(write, batches))
-        for _ in range(8):  # turns of the event loop: readers get to see it before the disk does
+    def _append(self, thread: str, batch: list[tuple[int, int]], size: int) -> None:
+        for what in batch:
+            data = orjson.dumps([*what, random.Random(what[1]).randbytes(size).hex()])  # cannot be compressed
+            self.process.log.append(thread, self.run[thread], "custom", ("ns",), data)
+
+    async def _turns(self) -> None:
+        """Of the event loop, so that readers get to see things before the disk does."""
+        for _ in range(8):
             await asyncio.sleep(0)
 
     async def close(self, thread: str) -> None:
@@ -293,6 +304,7 @@ happenings = st.one_of(
     st.tuples(st.just("open"), in_thread),
     *[append] * 5,
     *[join] * 3,
+    st.tuples(st.just("append_under_commit"), in_thread, st.integers(1, 9), st.sampled_from([30, 100])),
     st.tuples(st.just("close"), in_thread),
     st.tuples(st.just("fail_to_close"), in_thread),
     st.tuples(st.just("flush")),
@@ -440,7 +452,7 @@ def test_a_deleted_thread_takes_its_log_along() -> None:
     async def live(world: World) -> None:
         await world.open("a")
         await world.append("a", 3, 1, 0)
-        await world.process.database.write(threads.delete, "a")
+        await world.process.database.write(threads.delete, ALL, "a")
         await world.append("a", 3, 1, 0)
         await world.process.database.write(lambda _: None)
         world.process.log.forget("a")

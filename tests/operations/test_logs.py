@@ -74,7 +74,6 @@ def test_a_failing_run_names_thread_and_run(server: Server) -> None:
     assert line["exception"].endswith("During task with name 'fail' and id '" + line["exception"][-37:])
 
 
-@pytest.mark.xfail(strict=True, reason="the worker does not bind the request id")
 def test_a_failing_run_names_the_request(server: Server) -> None:
     line, _ = of_failed_run(server, "my-request-1")
     assert line["request_id"] == "my-request-1"
@@ -97,7 +96,6 @@ def test_an_unexpected_error_is_told_to_the_log_only(server: Server) -> None:
     assert "Exception in ASGI" not in server.log
 
 
-@pytest.mark.xfail(strict=True, reason="the handler runs outside of what binds the request id")
 def test_an_unexpected_error_names_the_request(server: Server) -> None:
     _, (line,) = of_unexpected_error(server, "my-request-2")
     assert line["request_id"] == "my-request-2"

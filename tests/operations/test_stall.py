@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cli.command import GRAPH, HEADER, project
 from serving import KIT, Server, until
 
-BLOCKING_LINE = next(
-    number
-    for number, line in enumerate((KIT.parent / "graphs.py").read_text().splitlines(), start=1)
-    if "time.sleep(" in line
-)
+
+def sleeping_line(file: Path) -> str:
+    """Where this file's nodes block, as file:line."""
+    (number,) = (n for n, line in enumerate(file.read_text().splitlines(), start=1) if "time.sleep(" in line)
+    return f"{file}:{number}"
 
 
 def lines(server: Server, event: str) -> list[dict[str, Any]]:
@@ -31,21 +32,19 @@ async def test_a_blocking_node_is_named_once_per_stall(start_server: Callable[..
         await http.get("/ok")
         for stalls in (1, 2):
             thread = (await client.threads.create())["thread_id"]
-            run = await client.runs.create(thread, "blocking", input={"seconds": 2})
+            run = await client.runs.create(thread, "blocking", input={"seconds": 1.5})
 
             async def reported(wanted: int = stalls) -> bool:
                 return len(lines(server, "a node blocks")) == wanted
 
             await until(reported)
-            began = time.monotonic()
             while (await client.runs.get(thread, run["run_id"]))["status"] == "running":  # it blocks, and we are served
                 for method, path, body in (("GET", "/ok?check_db=true", None), ("POST", "/threads/search", {})):
                     before = time.monotonic()
                     assert (await http.request(method, path, json=body)).status_code == 200
-                    assert time.monotonic() - before < 0.5
+                    assert time.monotonic() - before < 1
                     asked += 1
-            assert 0.5 < time.monotonic() - began < 10
-        assert asked > 20
+        assert asked > 4
 
         async def over() -> bool:
             return len(lines(server, "event loop runs again")) == 2
@@ -54,8 +53,25 @@ async def test_a_blocking_node_is_named_once_per_stall(start_server: Callable[..
     for line in lines(server, "a node blocks"):
         assert line["level"] == "warning"
         assert line["node"] == "block"
-        assert line["where"] == f"{Path(KIT).parent / 'graphs.py'}:{BLOCKING_LINE}"
+        assert line["where"] == sleeping_line(KIT.parent / "graphs.py")
     assert len(lines(server, "a node blocks")) == 2
+
+
+@pytest.mark.anyio
+async def test_a_function_called_by_a_node_is_found_too(tmp_path: Path) -> None:
+    source = HEADER + (
+        "from langchain_core.runnables import RunnableLambda\n\n"
+        "def inner(word):\n    import time\n    time.sleep(1)\n    return {'log': [word]}\n\n"
+        "async def later(word):\n    return inner(word)\n\n"
+        "async def say(state):\n    return await asyncio.create_task(RunnableLambda(later).ainvoke('x'))\n"
+    )
+    server = Server(tmp_path / "data", project(tmp_path / "p", agent=source + GRAPH), {"THREADMILL_STALL": "0.2"})
+    server.start()
+    await server.client().runs.wait(None, "agent", input={})
+    server.kill()
+    (line,) = lines(server, "a node blocks")
+    assert line["node"] == "say"
+    assert line["where"] == sleeping_line(tmp_path / "p" / "agent.py")
 
 
 @pytest.mark.anyio

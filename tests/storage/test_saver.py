@@ -1,0 +1,433 @@
+"""Our checkpointer beside the official one, operation by operation; and what only ours promises."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any
+
+import ormsgpack
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from langchain_core.messages import AIMessage, HumanMessage
+from langgraph.channels import DeltaChannel
+from langgraph.checkpoint.base import CheckpointTuple, empty_checkpoint
+from langgraph.checkpoint.base.id import uuid6
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+from langgraph.graph import START, StateGraph
+from storage.test_database import Held, result
+from typing_extensions import TypedDict
+
+from threadmill_checkpoints.database import DatabaseError, Tx
+from threadmill_checkpoints.migrate import migrate_sqlite
+from threadmill_checkpoints.saver import SqliteSaver
+from threadmill_checkpoints.serde import Serializer
+from threadmill_checkpoints.sqlite import SqliteDatabase
+
+pytestmark = pytest.mark.anyio
+
+
+@asynccontextmanager
+async def opened(folder: Path, **options: Any) -> AsyncIterator[SqliteSaver]:
+    database = SqliteDatabase(folder / "ours.sqlite", synchronous="NORMAL", readers=2, prepare=migrate_sqlite)
+    try:
+        yield SqliteSaver(database, **options)
+    finally:
+        await database.close()
+
+
+@pytest.fixture
+async def saver(tmp_path: Path) -> AsyncIterator[SqliteSaver]:
+    async with opened(tmp_path) as ours:
+        yield ours
+
+
+@pytest.fixture
+async def strict(tmp_path: Path) -> AsyncIterator[SqliteSaver]:
+    """With the serializer of the server."""
+    async with opened(tmp_path, serde=Serializer()) as ours:
+        yield ours
+
+
+def place(thread: str, ns: str = "", checkpoint_id: str | None = None) -> Any:
+    at = {} if checkpoint_id is None else {"checkpoint_id": checkpoint_id}
+    return {"configurable": {"thread_id": thread, "checkpoint_ns": ns, **at}}
+
+
+def checkpoint(values: dict[str, Any] | None = None) -> Any:
+    return {**empty_checkpoint(), "id": str(uuid6()), "channel_values": values or {}}
+
+
+async def listed(saver: Any, config: Any = None, **how: Any) -> list[CheckpointTuple]:
+    return [found async for found in saver.alist(config, **how)]
+
+
+# The same as the official one
+
+names = st.sampled_from(("a", "b"))
+spaces = st.sampled_from(("", "child:1"))
+which = st.integers(0, 20)
+plain = st.one_of(st.none(), st.integers(-5, 5), st.text(max_size=5), st.lists(st.integers(-5, 5), max_size=2))
+metadata = st.fixed_dictionaries(
+    {"step": st.integers(-1, 3), "source": st.sampled_from(("input", "loop"))},
+    optional={"odd": st.text("'\"$.[]%_ü", max_size=4), "ratio": st.sampled_from((0.5, 2.0))},
+)
+filters = st.fixed_dictionaries(
+    {}, optional={"step": st.integers(-1, 3), "source": st.sampled_from(("input", "x'; --")), "odd": st.text("'\"$%ü")}
+)
+channels = st.sampled_from(("log", "other", "__error__", "__interrupt__", "__resume__"))
+operations = st.one_of(
+    *[st.tuples(st.just("put"), names, spaces, st.dictionaries(st.text(max_size=4), plain, max_size=3), metadata)] * 3,
+    *[
+        st.tuples(
+            st.just("put_writes"),
+            which,
+            st.lists(st.tuples(channels, plain), min_size=1, max_size=3),
+            st.sampled_from(("task 1", "task 2")),
+            st.sampled_from(("", "~path, 1", "~path, 2")),
+        )
+    ]
+    * 3,
+    st.tuples(st.just("get"), names, spaces),
+    st.tuples(st.just("get_one"), which),
+    st.tuples(
+        st.just("list"), st.one_of(st.none(), names), spaces, filters, which, st.sampled_from((None, 0, 1, 3, 100))
+    ),
+    st.tuples(st.just("delete"), names),
+)
+
+
+class Both:
+    """Each operation is done on both; what they answer must be equal."""
+
+    def __init__(self, ours: SqliteSaver, official: AsyncSqliteSaver) -> None:
+        self.savers: tuple[Any, Any] = (ours, official)
+        self.made: list[Any] = []
+        self.heads: dict[tuple[str, str], str] = {}
+
+    async def _same(self, ask: Callable[[Any], Any]) -> None:
+        ours, official = [await ask(saver) for saver in self.savers]
+        assert ours == official
+
+    async def put(self, thread: str, ns: str, values: dict[str, Any], about: dict[str, Any]) -> None:
+        new = checkpoint(values)
+        config = place(thread, ns, self.heads.get((thread, ns)))
+        await self._same(lambda saver: saver.aput(config, new, about, {}))
+        self.heads[thread, ns] = new["id"]
+        self.made.append(place(thread, ns, new["id"]))
+
+    async def put_writes(self, which: int, writes: list[tuple[str, Any]], task: str, path: str) -> None:
+        if self.made:
+            config = self.made[which % len(self.made)]
+            await self._same(lambda saver: saver.aput_writes(config, writes, task, path))
+            await self._same(lambda saver: saver.aget_tuple(config))
+
+    async def get(self, thread: str, ns: str) -> None:
+        await self._same(lambda saver: saver.aget_tuple(place(thread, ns)))
+
+    async def get_one(self, which: int) -> None:
+        if self.made:
+            await self._same(lambda saver: saver.aget_tuple(self.made[which % len(self.made)]))
+
+    async def list(self, thread: str | None, ns: str, filter: Any, before: int, limit: int | None) -> None:
+        how = {"filter": filter, "limit": limit, "before": self.made[before] if before < len(self.made) else None}
+        await self._same(lambda saver: listed(saver, place(thread, ns) if thread else None, **how))
+        if thread:
+            await self._same(lambda saver: listed(saver, {"configurable": {"thread_id": thread}}, **how))
+
+    async def delete(self, thread: str) -> None:
+        await self._same(lambda saver: saver.adelete_thread(thread))
+        self.heads = {at: head for at, head in self.heads.items() if at[0] != thread}
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(operations, min_size=4, max_size=30), st.booleans())
+def test_it_answers_like_the_official_saver(story: list[tuple[Any, ...]], wait: bool) -> None:
+    async def run() -> None:
+        async with AsyncExitStack() as open_files:
+            folder = Path(open_files.enter_context(TemporaryDirectory()))
+            ours = await open_files.enter_async_context(opened(folder, wait=wait))
+            path = str(folder / "official.sqlite")
+            official = await open_files.enter_async_context(AsyncSqliteSaver.from_conn_string(path))
+            await official.setup()
+            both = Both(ours, official)
+            for what, *how in story:
+                await getattr(both, what)(*how)
+            await both.list(None, "", {}, 1000, None)
+
+    asyncio.run(run())
+
+
+class Counted(TypedDict, total=False):
+    log: Annotated[list[Any], DeltaChannel(lambda old, new: [*(old or []), *[item for one in new for item in one]])]
+
+
+async def test_a_delta_channel_has_the_official_history(saver: SqliteSaver, tmp_path: Path) -> None:
+    def say(state: Counted) -> dict[str, Any]:
+        return {"log": [len(state.get("log") or [])]}
+
+    graph = StateGraph(Counted).add_node("say", say).add_edge(START, "say")
+    async with AsyncSqliteSaver.from_conn_string(str(tmp_path / "official.sqlite")) as official:
+        found: list[Any] = []
+        for one in (saver, official):
+            compiled = graph.compile(checkpointer=one)
+            for turn in "xyz":
+                values = await compiled.ainvoke({"log": [turn]}, place("t"))
+            history = await one.aget_delta_channel_history(config=place("t"), channels=["log"])
+            writes = [(channel, value) for _, channel, value in history["log"]["writes"]]
+            found.append((values["log"], writes, history["log"].get("seed"), history.keys()))
+        assert found[0] == found[1]
+        assert found[0][0] == ["x", 1, "y", 3, "z", 5]
+        assert found[0][1], "there is a history"
+
+
+# Only ours
+
+
+async def test_a_list_over_all_threads_leaves_nothing_out(saver: SqliteSaver) -> None:
+    """Copies have the ids of their originals, also where a page of the list ends."""
+    for n in range(40):
+        await saver.aput(place("t0"), checkpoint(), {"step": n}, {})
+    for copy in ("t1", "t2"):
+        await saver.acopy_thread("t0", copy)
+    everything = await listed(saver)
+    assert len({(found.config["configurable"]["thread_id"], found.checkpoint["id"]) for found in everything}) == 120
+    assert len(everything) == 120
+    assert len(await listed(saver, limit=70)) == 70
+
+
+async def test_a_copy_has_the_whole_history_and_is_apart(saver: SqliteSaver) -> None:
+    config: Any = place("source")
+    for n in range(3):
+        about: Any = {"step": n, "thread_id": "source"}
+        config = await saver.aput(config, checkpoint({"n": n}), about, {})
+        await saver.aput_writes(config, [("log", n)], "task")
+    await saver.aput(place("source", "child"), checkpoint({"in": "child"}), {}, {})
+    await saver.acopy_thread("source", "copy")
+    source, copy = [await listed(saver, {"configurable": {"thread_id": t}}) for t in ("source", "copy")]
+    assert len(copy) == 4
+    for one, other in zip(source, copy, strict=True):
+        assert (one.checkpoint, one.pending_writes) == (other.checkpoint, other.pending_writes)
+        assert other.config["configurable"]["thread_id"] == "copy"
+    assert [found.metadata.get("thread_id") for found in copy] == [None, "copy", "copy", "copy"]
+    await saver.adelete_thread("source")
+    assert await listed(saver, {"configurable": {"thread_id": "source"}}) == []
+    assert len(await listed(saver, {"configurable": {"thread_id": "copy"}})) == 4
+
+
+async def test_what_runs_wrote_is_deleted_and_nothing_else(saver: SqliteSaver) -> None:
+    config: Any = place("t")
+    for run in ("r1", "r2", "r2", "r3"):
+        about: Any = {"run_id": run}
+        config = await saver.aput(config, checkpoint(), about, {})
+        await saver.aput_writes(config, [("log", run)], "task")
+    await saver.adelete_for_runs(["r2", "r3"])
+    left = await listed(saver)
+    assert [found.metadata["run_id"] for found in left] == ["r1"]
+    assert [value for _, _, value in left[0].pending_writes or []] == ["r1"]
+    assert len(result(saver.database.query(lambda tx: tx.all("SELECT * FROM writes")))) == 1
+
+
+@pytest.mark.parametrize("key", ["it's", 'quo"te', "a.b", "$", "x') OR 1=1 --", "", "[0]", "ü", "a\x00b"])
+async def test_a_filter_finds_any_key_and_runs_none(saver: SqliteSaver, key: str) -> None:
+    """See CVE-2025-67644: keys are data."""
+    for value in ("wanted", "other"):
+        about: Any = {key: value}
+        await saver.aput(place("t"), checkpoint(), about, {})
+    found = await listed(saver, filter={key: "wanted"})
+    assert [one.metadata for one in found] == [{key: "wanted"}]
+    assert await listed(saver, filter={key + "x": "wanted"}) == []
+
+
+class Refused(Exception):
+    pass
+
+
+@pytest.mark.parametrize("wait", [True, False])
+async def test_a_guard_refuses_every_write(saver: SqliteSaver, wait: bool) -> None:
+    def guard(tx: Tx) -> None:
+        raise Refused
+
+    kept = await saver.aput(place("t"), checkpoint({"n": 1}), {}, {})
+    guarded = SqliteSaver(saver.database, guard=guard, wait=wait)
+    with pytest.raises(Refused):
+        await guarded.aput(place("t"), checkpoint({"n": 2}), {}, {})
+        await guarded.settled()
+    with pytest.raises(Refused):
+        await guarded.aput_writes(kept, [("log", 1)], "task")
+        await guarded.settled()
+    (left,) = await listed(saver)
+    assert (left.checkpoint["channel_values"], left.pending_writes) == ({"n": 1}, [])
+
+
+async def test_what_is_not_waited_for_is_settled_in_order(saver: SqliteSaver) -> None:
+    ahead = SqliteSaver(saver.database, wait=False)
+    held, config = Held(saver.database), place("t")
+    made = [checkpoint({"n": n}) for n in range(5)]
+    for one in made:
+        config = await ahead.aput(config, one, {}, {})  # the writer is busy: this would wait for ever
+    end = saver.database.submit(lambda tx: tx.one("SELECT count(*) AS n FROM checkpoints"))
+    held.release()
+    assert result(end)["n"] == 5, "what is submitted later sees them"
+    await ahead.settled()
+    assert [found.checkpoint["id"] for found in await listed(saver)] == [one["id"] for one in reversed(made)]
+
+
+async def test_a_run_sees_what_it_has_not_waited_for(saver: SqliteSaver) -> None:
+    ahead = SqliteSaver(saver.database, wait=False)
+    config = await ahead.aput(place("t"), checkpoint({"n": 1}), {}, {})
+    await ahead.aput_writes(config, [("log", "x")], "task")
+    found = await ahead.aget_tuple(place("t"))
+    assert found is not None and found.pending_writes == [("task", "log", "x")]
+
+
+async def test_a_run_cannot_be_far_ahead_of_the_disk(saver: SqliteSaver) -> None:
+    ahead, held = SqliteSaver(saver.database, wait=False), Held(saver.database)
+    done: list[int] = []
+
+    async def hurry() -> None:
+        for n in range(1000):
+            await ahead.aput(place("t"), checkpoint(), {}, {})
+            done.append(n)
+
+    running = asyncio.ensure_future(hurry())
+    for _ in range(2000):  # turns of the event loop, more than it could use
+        await asyncio.sleep(0)
+    assert 0 < len(done) < 500
+    held.release()
+    await running
+    await ahead.settled()
+    assert len(await listed(saver)) == 1000
+
+
+async def test_a_commit_that_fails_is_not_mistaken_for_a_checkpoint(saver: SqliteSaver) -> None:
+    """The checkpoint itself was fine; another transaction of the same group broke the commit."""
+    ahead, held = SqliteSaver(saver.database, wait=False), Held(saver.database)
+    await ahead.aput(place("t"), checkpoint({"n": 1}), {}, {})
+
+    def give_up(tx: Any) -> None:
+        tx.connection.execute("ROLLBACK")  # as SQLite does by itself when the disk is full
+        raise OSError("disk full")
+
+    broken = saver.database.submit(give_up)
+    held.release()
+    with pytest.raises(OSError, match="disk full"):
+        result(broken)
+    with pytest.raises(DatabaseError, match="could not be written"):
+        await ahead.settled()
+    assert await listed(saver) == [], "the commit did not fail: the test shows nothing"
+
+
+def test_the_synchronous_methods_work_from_a_worker_thread(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with opened(tmp_path) as saver:
+
+            def node() -> list[CheckpointTuple]:
+                config = saver.put(place("t"), checkpoint({"n": 1}), {"step": 1}, {})
+                saver.put_writes(config, [("log", "x")], "task")
+                assert saver.get_tuple(place("t")) == saver.get_tuple(config)
+                saver.copy_thread("t", "copy")
+                saver.delete_thread("t")
+                assert saver.get_tuple(place("t")) is None
+                return list(saver.list({"configurable": {"thread_id": "copy"}}, filter={"step": 1}))
+
+            (found,) = await asyncio.get_running_loop().run_in_executor(None, node)
+            assert [found] == await listed(saver)
+            with ThreadPoolExecutor(4) as pool:
+                list(pool.map(lambda n: saver.put(place(f"t{n}"), checkpoint(), {}, {}), range(40)))
+            assert len(await listed(saver)) == 41
+
+    asyncio.run(main())
+
+
+# What is stored
+
+
+async def test_a_crafted_blob_is_neither_run_nor_imported(strict: SqliteSaver, tmp_path: Path) -> None:
+    """The msgpack extensions by which LangGraph names a class or function to call (CVE-2026-28277)."""
+    saver, proof = strict, tmp_path / "proof"
+    await saver.aput(place("t"), checkpoint({"n": 1}), {}, {})
+    calls = [
+        (0, ("os", "system", [f"touch {proof}"])),
+        (1, ("os", "system", f"touch {proof}")),
+        (2, ("os", "system", [f"touch {proof}"], {}, None)),
+        (3, ("subprocess", "getoutput", {"cmd": f"touch {proof}"}, "getoutput")),
+        (0, ("antigravity", "fly", [])),
+        (5, ("os", "system", {"command": f"touch {proof}"}, "system")),
+    ]
+    for code, payload in calls:
+        blob = ormsgpack.packb({"v": 1, "bad": ormsgpack.Ext(code, ormsgpack.packb(payload))})
+
+        def plant(tx: Tx, blob: bytes = blob) -> None:
+            tx.run("UPDATE checkpoints SET type = 'msgpack', checkpoint = :blob", blob=blob)
+
+        result(saver.database.submit(plant))
+        try:
+            await saver.aget_tuple(place("t"))
+        except Exception as refused:
+            assert "touch" not in str(refused)
+        assert not proof.exists()
+        assert "antigravity" not in sys.modules
+
+
+@pytest.mark.parametrize("kind", ["pickle", "json", "unheard of"])
+async def test_no_other_form_of_storage_is_read(strict: SqliteSaver, kind: str, tmp_path: Path) -> None:
+    saver, proof = strict, tmp_path / "proof"
+    await saver.aput(place("t"), checkpoint(), {}, {})
+    pickled = b"cos\nsystem\n(S'touch " + str(proof).encode() + b"'\ntR."
+    constructed = (
+        b'{"lc": 2, "type": "constructor", "id": ["os", "system"], "args": ["touch %s"]}' % str(proof).encode()
+    )
+    blob = pickled if kind == "pickle" else constructed
+
+    def plant(tx: Tx) -> None:
+        tx.run("UPDATE checkpoints SET type = :kind, checkpoint = :blob", kind=kind, blob=blob)
+
+    result(saver.database.submit(plant))
+    try:
+        await saver.aget_tuple(place("t"))
+    except Exception as refused:
+        assert not isinstance(refused, AssertionError)
+    assert not proof.exists()
+
+
+class Opaque:
+    pass
+
+
+ODD: dict[str, tuple[Any, Any]] = {
+    "huge integer": (2**80, str(2**80)),
+    "lone surrogate": ("half \ud83e", "half ?"),
+    "nested": ({"a": [2**80, {"b": "\ud83e"}]}, {"a": [str(2**80), {"b": "?"}]}),
+    "set": ({1, 2}, {1, 2}),
+    "bytes": (b"\x00\xff", b"\x00\xff"),
+    "messages": ([HumanMessage("hi", id="1"), AIMessage("yes", id="2")],) * 2,
+    "tuple keys": ({(1, 2): 3}, {(1, 2): 3}),
+    "unicode": ("你好 🧵 \u2028", "你好 🧵 \u2028"),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+async def test_odd_values_come_back(tmp_path: Path, name: str) -> None:
+    given, expected = ODD[name]
+    async with opened(tmp_path, serde=Serializer()) as saver:
+        config = await saver.aput(place("t"), checkpoint({"v": given}), {}, {})
+        await saver.aput_writes(config, [("log", given)], "task")
+        found = await saver.aget_tuple(config)
+    assert found is not None and found.pending_writes is not None
+    assert found.checkpoint["channel_values"]["v"] == expected
+    assert found.pending_writes[0][2] == expected
+
+
+async def test_what_cannot_be_stored_says_so_and_fails_nothing(tmp_path: Path) -> None:
+    async with opened(tmp_path, serde=Serializer()) as saver:
+        config = await saver.aput(place("t"), checkpoint({"v": [1, Opaque(), lambda: 1]}), {}, {})
+        found = await saver.aget_tuple(config)
+    assert found is not None
+    kept, *odd = found.checkpoint["channel_values"]["v"]
+    assert kept == 1
+    assert all("cannot be stored" in text for text in odd)
