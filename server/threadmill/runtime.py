@@ -201,7 +201,7 @@ async def open_runtime(project: Project, settings: Settings, graphs: Graphs) -> 
     signals = Signals()
     log = EventLog(database, signals, flush_s=settings.flush_ms / 1000, ring_bytes=settings.ring_bytes)
     memory = store.Store(database)
-    serde = Serializer(allowed_msgpack_modules=project.allowed_types or None)
+    serde = Serializer(project.allowed_types)
 
     def new_saver(**options: Any) -> SqliteSaver:
         return SqliteSaver(database, serde=serde, **options)
