@@ -1,16 +1,18 @@
 """The ASGI application."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from time import perf_counter
 
 import structlog
 from fastapi import Depends, FastAPI
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from threadmill.api import assistants, meta, runs, state, threads
+from threadmill.api import a2a, assistants, crons, mcp, meta, retention, runs, state, store, stream, threads
 from threadmill.api.wire import caller, install_errors, json
 from threadmill.ids import new_id
+from threadmill.metrics import NO_ROUTE
 from threadmill.runtime import Runtime
 
 
@@ -27,10 +29,24 @@ def create_app(
 
     app = FastAPI(title="Threadmill", lifespan=lifespan, redirect_slashes=False, docs_url=None, redoc_url=None)
     app.include_router(meta.router)
-    for router in (assistants.router, threads.router, state.router, runs.threaded, runs.stateless):
+    guarded = [
+        assistants.router,
+        retention.router,
+        threads.router,
+        state.router,
+        stream.router,
+        crons.router,
+        runs.threaded,
+        runs.stateless,
+        store.router,
+        mcp.router,
+        a2a.router,
+    ]
+    for router in guarded:
         app.include_router(router, dependencies=[Depends(caller)])
     install_errors(app)
     app.add_middleware(Envelope, max_body_bytes=max_body_bytes)
+    app.add_middleware(Measured)
     return app
 
 
@@ -65,3 +81,35 @@ class Envelope:
             return
         with structlog.contextvars.bound_contextvars(request_id=request_id):
             await self._app(scope, limited, send)
+
+
+class Measured:
+    """Counts every request, and how long it waited for the first byte of its answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began, answered = perf_counter(), False
+
+        def begin(message: Message) -> Awaitable[None]:  # no coroutine of its own: every chunk of a stream passes here
+            nonlocal answered
+            if not answered:
+                answered = True
+                _count(scope, message["status"], perf_counter() - began)
+            return send(message)
+
+        try:
+            await self._app(scope, receive, begin)
+        except Exception:  # becomes a 500 further out
+            if not answered:
+                _count(scope, 500, perf_counter() - began)
+            raise
+
+
+def _count(scope: Scope, status: int, seconds: float) -> None:
+    path = getattr(scope.get("route"), "path", NO_ROUTE)
+    scope["app"].state.runtime.metrics.request(scope["method"], path, status, seconds)

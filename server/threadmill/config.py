@@ -18,15 +18,21 @@ from dotenv import dotenv_values
 
 from threadmill.errors import ConfigError
 
-NOT_YET = (
-    *("store", "encryption", "http", "webhooks", "ui", "ui_config"),
-    *("checkpointer.ttl", "checkpointer.path"),
-)
+NOT_YET = ("encryption", "http", "webhooks", "ui", "ui_config", "checkpointer.path")
 BUILD_TIME = (
     *("$schema", "api_version", "base_image", "dockerfile_lines", "image_distro", "internal_docker_tag", "source"),
     *("keep_pkg_tools", "node_version", "pip_config_file", "pip_installer", "python_version"),
 )
-SUPPORTED = ("graphs", "dependencies", "env", "checkpointer", "auth", "threadmill")
+SUPPORTED = ("graphs", "dependencies", "env", "checkpointer", "store", "auth", "threadmill")
+STORE_KEYS = (
+    *("store.index", "store.index.dims", "store.index.embed", "store.index.fields"),
+    *("store.ttl", "store.ttl.default_ttl", "store.ttl.refresh_on_read", "store.ttl.sweep_interval_minutes"),
+)
+RETENTION_KEYS = (
+    *("checkpointer.ttl", "checkpointer.ttl.strategy", "checkpointer.ttl.default_ttl"),
+    *("checkpointer.ttl.sweep_interval_minutes", "checkpointer.ttl.sweep_limit"),
+)
+MAX_MINUTES = 52_560_000  # a hundred years
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,36 @@ class GraphSpec:
     file: Path | None
     attribute: str
     description: str | None
+
+
+@dataclass(frozen=True)
+class StoreIndex:
+    """What semantic search needs: `embed` as it is written, and where that may be a function of the project's."""
+
+    dims: int
+    embed: str
+    function: GraphSpec | None = None
+    fields: tuple[str, ...] = ("$",)
+
+
+@dataclass(frozen=True)
+class StoreConfig:
+    """`store` of langgraph.json; times are in minutes."""
+
+    index: StoreIndex | None = None
+    default_ttl: float | None = None
+    refresh_on_read: bool = True
+    sweep_interval: float = 5.0
+
+
+@dataclass(frozen=True)
+class RetentionConfig:
+    """`checkpointer.ttl` of langgraph.json: what new threads get, and how often and how many are looked at."""
+
+    strategy: str = "delete"
+    default_ttl: float | None = None  # minutes
+    sweep_interval: float = 5.0  # minutes
+    sweep_limit: int = 1000  # threads
 
 
 @dataclass(frozen=True)
@@ -53,6 +89,8 @@ class Project:
     warnings: tuple[str, ...]
     allowed_types: tuple[tuple[str, str], ...]
     auth: GraphSpec | None = None  # where the `langgraph_sdk.Auth` object is
+    store: StoreConfig = StoreConfig()
+    retention: RetentionConfig = RetentionConfig()
 
 
 @dataclass(frozen=True)
@@ -253,6 +291,8 @@ def load_project(path: Path) -> Project:
         warnings=tuple(warnings),
         allowed_types=_allowed_types(path, raw),
         auth=_auth(path, raw.get("auth")),
+        store=_store(path, raw.get("store") or {}),
+        retention=_retention(path, _lookup(raw, "checkpointer.ttl") or {}),
     )
 
 
@@ -308,10 +348,12 @@ def _typed(path: Path, where: str, value: Any, kind: type) -> Any:
 def _unknown_keys(path: Path, raw: dict[str, Any]) -> Iterator[str]:
     section = _typed(path, "threadmill", raw.get("threadmill", {}), dict)
     checkpointer = _typed(path, "checkpointer", raw.get("checkpointer", {}) or {}, dict)
-    present = [*raw, *(f"checkpointer.{key}" for key in checkpointer)]
+    present = [*raw, *(f"checkpointer.{key}" for key in checkpointer), *_store_keys(path, raw.get("store") or {})]
+    ttl = checkpointer.get("ttl")
+    present += [f"checkpointer.ttl.{key}" for key in ttl] if isinstance(ttl, dict) else []
     if unsupported := [key for key in present if key in NOT_YET and _lookup(raw, key) is not None]:
         yield f"{path}: not supported yet and ignored: {', '.join(unsupported)}."
-    known = {*SUPPORTED, *BUILD_TIME, *NOT_YET, "checkpointer.serde"}
+    known = {*SUPPORTED, *BUILD_TIME, *NOT_YET, *STORE_KEYS, *RETENTION_KEYS, "checkpointer.serde"}
     settings = {f"threadmill.{setting.name}" for setting in SETTINGS}
     for key in [*present, *(f"threadmill.{key}" for key in section)]:
         names = settings if key.startswith("threadmill.") else known
@@ -406,3 +448,65 @@ def _allowed_types(path: Path, raw: dict[str, Any]) -> tuple[tuple[str, str], ..
         if not (isinstance(pair, list) and len(pair) == 2 and all(isinstance(part, str) for part in pair)):
             raise ConfigError(f'{path}: {where} must hold ["module", "Name"] pairs, not {json.dumps(pair)[:80]}.')
     return tuple((module, name) for module, name in pairs or ())
+
+
+def _store_keys(path: Path, raw: Any) -> Iterator[str]:
+    for key, value in _typed(path, "store", raw, dict).items():
+        yield f"store.{key}"
+        if isinstance(value, dict):
+            yield from (f"store.{key}.{inner}" for inner in value)
+
+
+def _store(path: Path, raw: dict[str, Any]) -> StoreConfig:
+    index = _typed(path, "store.index", raw.get("index") or {}, dict)
+    ttl = _typed(path, "store.ttl", raw.get("ttl") or {}, dict)
+    refresh = ttl.get("refresh_on_read", True)
+    if not isinstance(refresh, bool):
+        raise ConfigError(f"{path}: store.ttl.refresh_on_read must be true or false, not {json.dumps(refresh)[:80]}.")
+    return StoreConfig(
+        index=_store_index(path, index) if index else None,
+        default_ttl=_minutes(path, "store.ttl.default_ttl", ttl.get("default_ttl")),
+        refresh_on_read=refresh,
+        sweep_interval=_minutes(path, "store.ttl.sweep_interval_minutes", ttl.get("sweep_interval_minutes")) or 5.0,
+    )
+
+
+def _retention(path: Path, raw: Any) -> RetentionConfig:
+    where, ttl = "checkpointer.ttl", _typed(path, "checkpointer.ttl", raw, dict)
+    strategy, limit = ttl.get("strategy", "delete"), ttl.get("sweep_limit", RetentionConfig.sweep_limit)
+    if strategy not in ("delete", "keep_latest"):
+        raise ConfigError(f"{path}: {where}.strategy must be delete or keep_latest, not {json.dumps(strategy)[:80]}.")
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+        raise ConfigError(f"{path}: {where}.sweep_limit must be a number of threads, not {json.dumps(limit)[:80]}.")
+    interval = _minutes(path, f"{where}.sweep_interval_minutes", ttl.get("sweep_interval_minutes"))
+    return RetentionConfig(
+        strategy=strategy,
+        default_ttl=_minutes(path, f"{where}.default_ttl", ttl.get("default_ttl")),
+        sweep_interval=interval or RetentionConfig.sweep_interval,
+        sweep_limit=limit,
+    )
+
+
+def _store_index(path: Path, raw: dict[str, Any]) -> StoreIndex:
+    where, dims, embed, fields = "store.index", raw.get("dims"), raw.get("embed"), raw.get("fields")
+    if isinstance(dims, bool) or not isinstance(dims, int) or dims < 1:
+        raise ConfigError(f"{path}: {where}.dims must be the length of the vectors, not {json.dumps(dims)[:80]}.")
+    target, _, name = str(embed).rpartition(":")
+    if not (isinstance(embed, str) and target and name):
+        raise ConfigError(
+            f"{path}: {where}.embed must be 'provider:model', './file.py:function' or 'package.module:function', "
+            f"not {json.dumps(embed)[:80]}."
+        )
+    is_file = "/" in target or "\\" in target or target.endswith(".py")
+    is_name = all(part.isidentifier() for part in [*target.split("."), name])
+    function = _graph(path, f"{where}.embed", f"{where}.embed", embed) if is_file or is_name else None
+    paths = _typed(path, f"{where}.fields", ["$"] if fields is None else fields, list)
+    return StoreIndex(dims, embed, function, tuple(_typed(path, f"{where}.fields[]", one, str) for one in paths))
+
+
+def _minutes(path: Path, where: str, value: Any) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= MAX_MINUTES:
+        raise ConfigError(f"{path}: {where} must be a number of minutes above 0, not {json.dumps(value)[:80]}.")
+    return float(value)

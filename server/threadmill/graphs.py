@@ -9,21 +9,18 @@ import functools
 import importlib
 import importlib.util
 import inspect
-import operator
 import os
 import re
 import sys
 import traceback
-import typing
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType, UnionType
+from types import ModuleType
 from typing import Any, Literal, TypeAlias, cast
 
-import typing_extensions
 from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph._internal import _serde
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -32,7 +29,6 @@ from langgraph.pregel import Pregel
 from langgraph.store.base import BaseStore
 from langgraph_sdk import Auth
 from langgraph_sdk.runtime import ServerRuntime, _ExecutionRuntime, _ReadRuntime
-from pydantic import TypeAdapter
 
 from threadmill.config import GraphSpec, Project, package_parent
 from threadmill.errors import GraphLoadError, NotFound, Unavailable
@@ -355,59 +351,3 @@ def _import_failure(spec: GraphSpec, error: BaseException, folders: list[Path]) 
     if isinstance(error, ModuleNotFoundError):
         reason += " (is it installed here, or its folder listed in dependencies?)"
     return f"Graph {spec.id!r} cannot be imported: {where}: {reason}\n{''.join(lines)}".rstrip()
-
-
-def schemas(graph: Graph) -> dict[str, dict[str, Any] | None]:
-    """The five JSON schemas of an assistant; None where a type has none. `config_schema` mirrors the context."""
-    channels = {key: graph.channels[key] for key in graph.stream_channels_list}
-    state = {
-        key: typing_extensions.NotRequired[getattr(channel, "UpdateType", Any)] for key, channel in channels.items()
-    }
-    builder = getattr(graph, "builder", None)
-    context = _json_schema(graph.context_schema)
-    return {
-        "input_schema": _json_schema(graph.InputType),
-        "output_schema": _json_schema(builder.output_schema if builder is not None else graph.OutputType),
-        "state_schema": _json_schema(_typed_dict(graph.get_name("State"), state)),
-        "config_schema": context or {},
-        "context_schema": context,
-    }
-
-
-_typed_dict: Any = typing_extensions.TypedDict
-
-
-def _json_schema(kind: Any) -> dict[str, Any] | None:
-    if kind is None:
-        return None
-    try:
-        return TypeAdapter(_modern(kind, ())).json_schema()
-    except Exception:
-        return None
-
-
-def _modern(kind: Any, within: tuple[Any, ...]) -> Any:
-    """`kind` with each `typing.TypedDict` made one of typing_extensions: before 3.12 pydantic refuses the former."""
-    if typing_extensions.is_typeddict(kind):
-        if kind in within:
-            return dict[str, Any]
-        hints = typing.get_type_hints(kind, include_extras=True)
-        items = {
-            key: value if key in kind.__required_keys__ else typing_extensions.NotRequired[value]
-            for key, hint in hints.items()
-            for value in [_modern(_bare(hint), (*within, kind))]
-        }
-        return _typed_dict(kind.__name__, items)
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin is typing.Annotated:
-        return typing.Annotated[_modern(arguments[0], within), *arguments[1:]]
-    if origin in (typing.Union, UnionType):
-        return functools.reduce(operator.or_, (_modern(argument, within) for argument in arguments))
-    if origin in (list, dict, tuple, set):
-        return origin[tuple(_modern(argument, within) for argument in arguments)]
-    return kind
-
-
-def _bare(hint: Any) -> Any:
-    required = (typing.Required, typing.NotRequired, typing_extensions.Required, typing_extensions.NotRequired)
-    return typing.get_args(hint)[0] if typing.get_origin(hint) in required else hint

@@ -1,25 +1,35 @@
 """The one place where everything is put together, and the only one that names a database."""
 
 import asyncio
+import importlib
+import importlib.util
 import os
 import socket
+import sys
 import threading
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any, TypeVar, cast
 
 import structlog
+from langchain_core.embeddings import Embeddings
+from langgraph.store.base import TTLConfig
 from langgraph_sdk import Auth
 
 from threadmill import assistants, threads
-from threadmill.config import Project, Settings
+from threadmill.config import Project, Settings, StoreIndex
+from threadmill.crons import Cron, Ticker
 from threadmill.errors import ConfigError, Unavailable
 from threadmill.events.log import EventLog
 from threadmill.graphs import Graphs, load_auth
-from threadmill.ids import new_id
+from threadmill.ids import new_id, stamp
+from threadmill.jsonable import dumps
+from threadmill.metrics import Metrics, Snapshot
+from threadmill.retention import Retention, set_default
 from threadmill.runs import queue, run
 from threadmill.runs.executor import Executor
 from threadmill.runs.run import Action, Run
@@ -31,13 +41,14 @@ from threadmill.signals import Signals
 from threadmill.state import States
 from threadmill.streaming.v1 import Reader
 from threadmill.threads import Thread
-from threadmill_checkpoints import store
 from threadmill_checkpoints.database import Database, DatabaseError, Tx
 from threadmill_checkpoints.migrate import migrate_sqlite
 from threadmill_checkpoints.saver import rows as checkpoints
 from threadmill_checkpoints.saver.sqlite import SqliteSaver
 from threadmill_checkpoints.serde import Serializer
 from threadmill_checkpoints.sqlite import SqliteDatabase
+from threadmill_checkpoints.store import Index, Store
+from threadmill_checkpoints.store import prepare as prepare_store
 
 T = TypeVar("T")
 logger = structlog.get_logger("threadmill.runtime")
@@ -59,6 +70,9 @@ class Runtime:
     states: States
     reader: Reader
     state_loop: asyncio.AbstractEventLoop
+    store: Store
+    metrics: Metrics
+    retention: Retention
     auth: Auth | None = None
 
     # Runs
@@ -187,6 +201,14 @@ class Runtime:
             await self.worker.drain(self.settings.drain_grace_s)
             self.log.close()
 
+    def submit_cron(self, tx: Tx, cron: Cron) -> None:
+        self._submit(tx, ALL, [(cron.request, new_id())], cron.thread_id, "")
+
+    async def snapshot(self) -> Snapshot:
+        """For the metrics."""
+        found = await self.database.read(_snapshot)
+        return replace(found, workers_max=self.worker.limits.max_runs, workers_active=self.worker.load)
+
     async def on_state_loop(self, work: Coroutine[Any, Any, T]) -> T:
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self.state_loop))
 
@@ -194,13 +216,14 @@ class Runtime:
 @asynccontextmanager
 async def open_runtime(project: Project, settings: Settings, graphs: Graphs) -> AsyncIterator[Runtime]:
     """Open the data directory, take over what a dead server left, and run until the context ends; then drain."""
+    index = _index(project)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     lock = _lock(settings.data_dir)
     name = f"{socket.gethostname()}:{os.getpid()}:{new_id()}"
-    database = _open_sqlite(settings)
+    database = _open_sqlite(settings, index)
     signals = Signals()
     log = EventLog(database, signals, flush_s=settings.flush_ms / 1000, ring_bytes=settings.ring_bytes)
-    memory = store.Store(database)
+    memory = _open_store(project, database, index)
     serde = Serializer(project.allowed_types)
 
     def new_saver(**options: Any) -> SqliteSaver:
@@ -208,7 +231,8 @@ async def open_runtime(project: Project, settings: Settings, graphs: Graphs) -> 
 
     executor = Executor(graphs, database, memory, new_saver, settings.run_timeout_s, settings.recursion_limit)
     limits = Limits(settings.max_concurrent_runs, settings.lease_s, settings.max_attempts)
-    worker = Worker(name, database, log, signals, executor, limits)
+    metrics = Metrics()
+    worker = Worker(name, database, log, signals, executor, limits, metrics)
     state_loop = asyncio.new_event_loop()
     state_thread = threading.Thread(target=state_loop.run_forever, name="states", daemon=True)
     runtime = Runtime(
@@ -220,32 +244,67 @@ async def open_runtime(project: Project, settings: Settings, graphs: Graphs) -> 
         graphs,
         worker,
         States(graphs, database, memory, new_saver),
-        Reader(log, database, signals, settings.heartbeat_s),
+        Reader(log, database, signals, settings.heartbeat_s, metrics),
         state_loop,
+        memory,
+        metrics,
+        Retention(database, log, serde.loads_typed, project.retention),
         load_auth(project),
     )
     try:
         known = [(one.id, one.description) for one in project.graphs.values()]
         await database.write(assistants.ensure_defaults, known)
+        await database.write(set_default, project.retention)
         state_thread.start()
         await worker.start()
         watch = StallWatch(worker.loop, worker.thread_id, settings.stall_s)
+        metrics.watch("http", asyncio.get_running_loop())
+        metrics.watch("graphs", worker.loop)
+        sweeper = asyncio.create_task(_sweep(memory, project.store.sweep_interval * 60))
+        retention = asyncio.create_task(runtime.retention.run())
+        ticker = asyncio.create_task(Ticker(database, signals, runtime.submit_cron).run())
         try:
             yield runtime
         finally:
+            sweeper.cancel()
+            retention.cancel()
+            ticker.cancel()
+            metrics.close()
             watch.close()
             await runtime.stop()
     finally:
         if state_thread.is_alive():
             state_loop.call_soon_threadsafe(state_loop.stop)
+        memory.close()
         await database.close()
         lock.close()
 
 
-def _open_sqlite(settings: Settings) -> SqliteDatabase:
+def _snapshot(tx: Tx) -> Snapshot:
+    now = stamp(tx.now)
+    due = "FROM runs WHERE status = 'pending' AND start_at <= :now"
+    free = "NOT EXISTS (SELECT 1 FROM runs AS r WHERE r.thread_id = runs.thread_id AND r.status = 'running')"
+    sizes = tx.one(
+        "SELECT (SELECT count(*) FROM runs WHERE status = 'pending') AS pending, "
+        "(SELECT count(*) FROM runs WHERE status = 'running') AS running, "
+        f"(SELECT min(start_at) {due}) AS first, (SELECT min(start_at) {due} AND {free}) AS free, "
+        f"(SELECT start_at {due} ORDER BY start_at LIMIT 1 OFFSET (SELECT count(*) / 2 {due})) AS middle",
+        now=now,
+    )
+    assert sizes is not None
+
+    def waited(name: str) -> float | None:
+        at = sizes[name]
+        return (tx.now - datetime.fromisoformat(at)).total_seconds() if at is not None else None
+
+    counters = {row["name"]: row["value"] for row in tx.all("SELECT name, value FROM counters")}
+    return Snapshot(sizes["pending"], sizes["running"], waited("first"), waited("middle"), waited("free"), counters)
+
+
+def _open_sqlite(settings: Settings, index: Index | None) -> SqliteDatabase:
     def prepare(connection: Any) -> None:
         migrate_sqlite(connection)
-        store.prepare(connection)
+        prepare_store(connection, index=index)
 
     try:
         return SqliteDatabase(
@@ -255,6 +314,57 @@ def _open_sqlite(settings: Settings) -> SqliteDatabase:
         )
     except DatabaseError as error:
         raise ConfigError(str(error)) from error
+
+
+def _open_store(project: Project, database: Database, index: Index | None) -> Store:
+    wanted = project.store
+    ttl: TTLConfig = {"default_ttl": wanted.default_ttl, "refresh_on_read": wanted.refresh_on_read}
+    return Store(database, index=index, ttl=ttl, dumps=dumps)
+
+
+def _index(project: Project) -> Index | None:
+    wanted = project.store.index
+    return None if wanted is None else Index(wanted.dims, _embedding(project, wanted), wanted.fields)
+
+
+def _embedding(project: Project, wanted: StoreIndex) -> Callable[[list[str]], Any]:
+    """The user's function; or, if there is no such module or it has no such name, a model of a provider."""
+    where, spec = f"{project.path}: store.index.embed is {wanted.embed!r}", wanted.function
+    if spec is not None and (spec.file or importlib.util.find_spec((spec.module or "").partition(".")[0])):
+        # A file that a graph is in has been imported: a second time would make its types other types.
+        loaded = [one for one in list(sys.modules.values()) if spec.file and _file_of(one) == spec.file]
+        found = getattr(loaded[0] if loaded else Graphs(project)._imported(spec), spec.attribute, None)
+        if isinstance(found, Embeddings):
+            return found.aembed_documents
+        if callable(found):
+            return cast("Callable[[list[str]], Any]", found)
+        if spec.file:
+            raise ConfigError(f"{where}, but {spec.file} has no function {spec.attribute!r}.")
+    try:
+        models = importlib.import_module("langchain.embeddings")
+    except ImportError:
+        raise ConfigError(
+            f"{where}: no function of that name is here, and a provider needs pip install 'threadmill[models]'."
+        ) from None
+    try:
+        return cast("Callable[[list[str]], Any]", models.init_embeddings(wanted.embed).aembed_documents)
+    except Exception as error:  # each provider's package has errors of its own
+        raise ConfigError(f"{where}, which cannot be used: {type(error).__name__}: {error}") from error
+
+
+def _file_of(module: Any) -> Path | None:
+    name = getattr(module, "__file__", None)
+    return Path(name) if isinstance(name, str) else None
+
+
+async def _sweep(memory: Store, every_s: float) -> None:
+    while True:
+        await asyncio.sleep(every_s)
+        try:
+            if removed := await memory.sweep():
+                logger.info("expired items removed from the store", items=removed)
+        except Exception:  # the next one may succeed: a full disk, a lock
+            logger.exception("the store could not be swept")
 
 
 def _lock(folder: Path) -> IO[str]:

@@ -141,6 +141,22 @@ async def test_a_graph_knows_who_runs_it(guarded: Server) -> None:
     }  # fmt: skip
 
 
+async def test_what_no_handler_allows_is_403(bob: httpx.AsyncClient) -> None:
+    (assistant,) = (await bob.post("/assistants/search", json={"graph_id": "who"})).json()
+    place = f"/assistants/{assistant['assistant_id']}"
+    for method, path in (("POST", "/assistants"), ("PATCH", place), ("DELETE", place), ("POST", f"{place}/latest")):
+        answer = await bob.request(method, path, json={"graph_id": "who", "version": 1})
+        assert (answer.status_code, answer.json()) == (403, {"detail": "Forbidden"}), (method, path)
+    assert (await bob.get(place)).json() == assistant
+
+
+async def test_a_clients_context_sets_nothing_that_is_the_servers(bob: httpx.AsyncClient) -> None:
+    smuggled = {"langgraph_auth_user_id": "root", "__pregel_checkpointer": None, "run_id": "x", "user_id": "root"}
+    answer = await bob.post("/runs/wait", json={"assistant_id": "who", "input": {}, "context": smuggled})
+    assert answer.json()["said"]["id"] == "bob"
+    assert answer.json()["said"]["user_id"] == "bob"
+
+
 async def test_a_handler_may_refuse(bob: httpx.AsyncClient) -> None:
     forbidden = await bob.post("/runs/wait", json=BODIES["/runs"] | {"metadata": {"forbidden": True}})
     assert (forbidden.status_code, forbidden.json()) == (403, {"detail": "Not this one."})

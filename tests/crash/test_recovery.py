@@ -3,14 +3,16 @@
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 from crash.conftest import PROJECT, Victim
 from crash.rows import ask, left_of
 from langgraph_sdk.errors import NotFoundError
-from serving import progressed, status_is
+from serving import progressed, status_is, until
 from streaming.frames import Frame, frames, join, only, stream, view
 
 pytestmark = pytest.mark.anyio
@@ -161,8 +163,7 @@ async def test_a_run_that_kills_the_server_is_given_up(victims: Callable[..., Vi
     victim.start()
     thread = await new_thread(victim)
     run = await victim.client().runs.create(thread, "deadly", input={}, stream_mode="values", stream_resumable=True)
-    deaths = await _deaths(victim)
-    assert deaths == 2
+    assert await _deaths(victim, thread, run["run_id"]) == 2
     assert (await victim.client().runs.get(thread, run["run_id"]))["status"] == "error"
     assert (await victim.client().threads.get(thread))["status"] == "error"
     output: Any = await victim.client().runs.wait(thread, "deadly", input={"kill": False})
@@ -170,20 +171,26 @@ async def test_a_run_that_kills_the_server_is_given_up(victims: Callable[..., Vi
     assert (await victim.client().threads.get(thread))["status"] == "idle"
 
 
-async def _deaths(victim: Victim) -> int:
-    """Start the server again until it stays; it may die before it answers or after."""
-    assert victim.process is not None
+async def _deaths(victim: Victim, thread: str, run_id: str) -> int:
+    """Start the server again until the run is given up; it may die before it answers or after."""
+
+    async def over() -> str | None:
+        if victim.process is not None and victim.process.poll() is not None:
+            return "dead"
+        with suppress(httpx.TransportError):
+            async with victim.http as http:  # the SDK would try again and again
+                run = (await http.get(f"/threads/{thread}/runs/{run_id}")).json()
+            return "given up" if run["status"] == "error" else None
+        return None
+
     deaths = 0
-    while True:
-        try:
-            await anyio.to_thread.run_sync(victim.process.wait, 5)
-        except subprocess.TimeoutExpired:
-            return deaths
+    while await until(over) == "dead":
         deaths += 1
         try:
             victim.start()
         except RuntimeError as died:
             assert "exited with -9" in str(died)
+    return deaths
 
 
 @pytest.fixture

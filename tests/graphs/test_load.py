@@ -15,7 +15,8 @@ from langgraph.store.memory import InMemoryStore
 
 from threadmill.config import Project
 from threadmill.errors import GraphLoadError, NotFound, Unavailable
-from threadmill.graphs import Access, Graphs, schemas
+from threadmill.graphs import Access, Graphs
+from threadmill.schemas import schemas
 
 TINY = (Path(__file__).parent / "projects/tiny.py").read_text()
 Make = Callable[..., Graphs]

@@ -1,8 +1,12 @@
 """The SQL of the `checkpoints` and `writes` tables."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
+
+import ormsgpack
 
 from threadmill_checkpoints.database import Row, Tx
 
@@ -143,3 +147,108 @@ def delete_for_runs(tx: Tx, run_ids: Sequence[str], thread_id: str | None = None
     keys = [tuple(row) for row in doomed]
     for table in ("checkpoints", "writes"):
         tx.many(f"DELETE FROM {table} WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?", keys)
+
+
+# What a thread keeps, and how much it is
+
+
+def keep_latest(tx: Tx, thread_id: str, decode: Callable[[tuple[str, bytes]], Any]) -> int:
+    """Remove all but the newest checkpoint and what it needs, with the writes; returns how many went.
+
+    Needed are the newest checkpoint of each subgraph that keeps its own memory or that the newest step has begun, and
+    the ancestors from which a DeltaChannel is rebuilt. `decode` is a serializer's `loads_typed`.
+    """
+    # Keys first, from the index: metadata lies behind the state, so reading it reads that.
+    there = tx.all(
+        "SELECT checkpoint_ns, checkpoint_id FROM checkpoints WHERE thread_id = :thread_id "
+        "ORDER BY checkpoint_ns, checkpoint_id",
+        thread_id=thread_id,
+    )
+    heads = {row["checkpoint_ns"]: row["checkpoint_id"] for row in there}
+    kept = {
+        (ns, checkpoint_id)
+        for ns, head in heads.items()
+        if not _belongs_to_the_past(get_checkpoint(tx, thread_id, ns, head), heads.get(""))
+        for checkpoint_id in _rebuilt_from(tx, thread_id, ns, head, decode)
+    }
+    doomed = [(thread_id, *row) for row in there if tuple(row) not in kept]
+    tx.many("DELETE FROM checkpoints WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?", doomed)
+    tx.many("DELETE FROM writes WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?", doomed)
+    tx.run(  # the oldest that is left begins the history
+        "UPDATE checkpoints SET parent_checkpoint_id = NULL WHERE thread_id = :thread_id AND NOT EXISTS "
+        "(SELECT 1 FROM checkpoints p WHERE p.thread_id = checkpoints.thread_id "
+        "AND p.checkpoint_ns = checkpoints.checkpoint_ns AND p.checkpoint_id = checkpoints.parent_checkpoint_id)",
+        thread_id=thread_id,
+    )
+    return len(doomed)
+
+
+def _belongs_to_the_past(row: Row | None, root: str | None) -> bool:
+    """A call of a subgraph (its namespace names a task) that an earlier checkpoint of the root graph made."""
+    if row is None:
+        return True
+    parents = json.loads(row["metadata"] or b"{}").get("parents") or {}
+    return ":" in row["checkpoint_ns"] and parents.get("", root) != root
+
+
+def _rebuilt_from(
+    tx: Tx, thread_id: str, ns: str, head: str, decode: Callable[[tuple[str, bytes]], Any]
+) -> Sequence[str]:
+    """The checkpoint, and its ancestors back to where each of its delta channels has a snapshot."""
+    # Other channels, too, may have no value; only these have counters somewhere in the metadata.
+    deltas = tx.all(
+        "SELECT DISTINCT counter.key AS channel FROM checkpoints, "
+        "json_each(CAST(metadata AS TEXT), '$.counters_since_delta_snapshot') AS counter "
+        "WHERE thread_id = :thread_id AND checkpoint_ns = :ns",
+        thread_id=thread_id,
+        ns=ns,
+    )
+    missing, kept, at = {row["channel"] for row in deltas}, [head], head
+    while missing and (row := get_checkpoint(tx, thread_id, ns, at)):
+        checkpoint = decode((row["type"], row["checkpoint"]))
+        if at == head:
+            missing &= checkpoint["channel_versions"].keys()
+        missing -= checkpoint["channel_values"].keys()
+        at = row["parent_checkpoint_id"]
+        if not missing or not at or at in kept:
+            break
+        kept.append(at)
+    return kept
+
+
+@dataclass(slots=True)
+class Size:
+    """`count` of a channel is that of its versions; a version is stored with every checkpoint that has it."""
+
+    count: int = 0
+    bytes: int = 0
+
+
+def sizes(tx: Tx, thread_id: str) -> tuple[Size, dict[str, Size], Size]:
+    """Checkpoints without the values in them, values by channel, pending writes."""
+    keys = tx.all(
+        "SELECT checkpoint_ns, checkpoint_id FROM checkpoints WHERE thread_id = :thread_id", thread_id=thread_id
+    )
+    checkpoints, channels = Size(len(keys)), defaultdict[str, Size](Size)
+    versions = set[tuple[str, str, Any]]()
+    for ns, checkpoint_id in keys:  # one at a time: together they may be more than the memory
+        row = get_checkpoint(tx, thread_id, ns, checkpoint_id)
+        assert row is not None
+        checkpoints.bytes += len(row["checkpoint"] or b"") + len(row["metadata"] or b"")
+        if row["type"] != "msgpack":
+            continue
+        # What it holds is measured, not built: extensions stay bytes.
+        checkpoint = ormsgpack.unpackb(row["checkpoint"], ext_hook=ormsgpack.Ext, option=ormsgpack.OPT_NON_STR_KEYS)
+        versions |= {(ns, channel, version) for channel, version in checkpoint["channel_versions"].items()}
+        for channel, value in checkpoint["channel_values"].items():
+            size = len(ormsgpack.packb(value, option=ormsgpack.OPT_NON_STR_KEYS))
+            channels[channel].bytes += size
+            checkpoints.bytes -= size
+    for _, channel, _ in versions:
+        channels[channel].count += 1
+    pending = tx.one(
+        "SELECT count(*) AS count, coalesce(sum(length(value)), 0) AS bytes FROM writes WHERE thread_id = :thread_id",
+        thread_id=thread_id,
+    )
+    assert pending is not None
+    return checkpoints, dict(channels), Size(pending["count"], pending["bytes"])

@@ -144,6 +144,22 @@ class SqliteSaver(BaseCheckpointSaver[str]):
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
         self.database.submit(lambda tx: rows.delete_for_runs(tx, run_ids)).result()
 
+    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        await self.database.write(self._prune, thread_ids, strategy)
+
+    def prune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        """Keeps the ancestors that a DeltaChannel is rebuilt from."""
+        self.database.submit(lambda tx: self._prune(tx, thread_ids, strategy)).result()
+
+    def _prune(self, tx: Tx, thread_ids: Sequence[str], strategy: str) -> None:
+        if strategy not in ("keep_latest", "delete"):
+            raise ValueError(f"strategy must be keep_latest or delete, not {strategy!r}")
+        for thread_id in thread_ids:
+            if strategy == "delete":
+                rows.delete_thread(tx, thread_id)
+            else:
+                rows.keep_latest(tx, thread_id, self.serde.loads_typed)
+
     async def settled(self) -> None:
         """Wait until every queued write is on disk; raise the first failure."""
         if self.ahead.written is not None and not self.ahead.written.done():

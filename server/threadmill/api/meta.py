@@ -1,10 +1,12 @@
-"""/ok, /info, /docs"""
+"""/ok, /info, /metrics, /docs"""
 
+import asyncio
 from importlib import resources
 from importlib.metadata import version
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Response
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from threadmill.api.wire import Route, json, runtime
 from threadmill.runtime import Runtime
@@ -23,11 +25,21 @@ async def ok(here: Here, check_db: bool = False) -> Response:
 
 @router.get("/info")
 async def info() -> Response:
-    flags: dict[str, Any] = {"assistants": True, "crons": False, "langsmith": False}
+    flags: dict[str, Any] = {"assistants": True, "crons": True, "langsmith": False}
     host = {"kind": "self-hosted", "project_id": None, "host_revision_id": None, "revision_id": None, "tenant_id": None}
     return json(
         {"version": version("threadmill"), "langgraph_py_version": version("langgraph"), "flags": flags, "host": host}
     )
+
+
+@router.get("/metrics")
+async def metrics(here: Here, format: Literal["prometheus", "json"] = "prometheus") -> Response:
+    """For Prometheus; or, as JSON, what the Agent Server tells."""
+    now = await here.snapshot()
+    if format == "json":
+        return json(here.metrics.plain(now))
+    text = await asyncio.to_thread(here.metrics.text, now)  # some milliseconds, which are the event loop's
+    return Response(text, media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/docs", include_in_schema=False)

@@ -1,6 +1,6 @@
 """/threads/{id}/runs and /runs: create, wait, stream, join, cancel."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Annotated, Any, Literal
@@ -29,6 +29,7 @@ Key = Annotated[str | None, Header(alias="Idempotency-Key", max_length=255)]
 Modes = Annotated[list[str] | None, Query(alias="stream_mode")]
 
 Mode = Literal["values", "messages", "messages-tuple", "updates", "events", "debug", "tasks", "checkpoints", "custom"]
+Answer = Callable[[Run, bytes], Awaitable[bytes]]
 GONE = "No matching runs to cancel: they have ended, or the thread ID and run IDs do not belong together."
 
 
@@ -36,8 +37,9 @@ class Config(Body):
     model_config = ConfigDict(extra="allow")
 
     tags: list[str] | None = None
-    recursion_limit: int | None = Field(None, ge=1)
+    recursion_limit: int | None = Field(None, ge=1, le=2**31)
     configurable: dict[str, Any] | None = None
+    metadata: dict[str, Any] | None = None
 
 
 class Command(Body):
@@ -129,7 +131,7 @@ class Cancel(Body):
 @threaded.post("")
 async def create(thread_id: str, body: ThreadRun, here: Here, me: Me, http: HTTPRequest, key: Key = None) -> Response:
     thread_id = parse_id(thread_id, "thread")
-    run = (await _submit(here, me, body.on_thread(key), thread_id, http)).accepted
+    run = (await begin(here, me, body.on_thread(key), thread_id, http)).accepted
     return json(shown(run), headers={"content-location": f"/threads/{thread_id}/runs/{run.run_id}"})
 
 
@@ -137,7 +139,7 @@ async def create(thread_id: str, body: ThreadRun, here: Here, me: Me, http: HTTP
 async def create_and_wait(
     thread_id: str, body: ThreadRun, here: Here, me: Me, http: HTTPRequest, key: Key = None
 ) -> Response:
-    return await _wait(here, me, body.on_thread(key), parse_id(thread_id, "thread"), http, body.on_disconnect)
+    return await run_and_wait(here, me, body.on_thread(key), parse_id(thread_id, "thread"), http, body.on_disconnect)
 
 
 @threaded.post("/stream")
@@ -145,7 +147,7 @@ async def create_and_stream(
     thread_id: str, body: ThreadRun, here: Here, me: Me, http: HTTPRequest, key: Key = None
 ) -> Response:
     thread_id = parse_id(thread_id, "thread")
-    run = (await _submit(here, me, body.on_thread(key), thread_id, http)).run
+    run = (await begin(here, me, body.on_thread(key), thread_id, http)).run
     return _stream(here, run, f"/threads/{thread_id}/runs/{run.run_id}", body.on_disconnect)
 
 
@@ -155,7 +157,7 @@ async def list_runs(
     here: Here,
     me: Me,
     limit: Annotated[int, Query(ge=0, le=1000)] = 10,
-    offset: Annotated[int, Query(ge=0)] = 0,
+    offset: Annotated[int, Query(ge=0, le=2**63 - 1)] = 0,
     status: str | None = None,
     select: Annotated[list[str] | None, Query()] = None,
 ) -> Response:
@@ -229,18 +231,18 @@ async def cancel(
 
 @stateless.post("")
 async def create_stateless(body: StatelessRun, here: Here, me: Me, http: HTTPRequest, key: Key = None) -> Response:
-    run = (await _submit(here, me, body.alone(key), None, http)).accepted
+    run = (await begin(here, me, body.alone(key), None, http)).accepted
     return json(shown(run), headers={"content-location": f"/runs/{run.run_id}"})
 
 
 @stateless.post("/wait")
 async def wait_stateless(body: StatelessRun, here: Here, me: Me, http: HTTPRequest, key: Key = None) -> Response:
-    return await _wait(here, me, body.alone(key), None, http, body.on_disconnect)
+    return await run_and_wait(here, me, body.alone(key), None, http, body.on_disconnect)
 
 
 @stateless.post("/stream")
 async def stream_stateless(body: StatelessRun, here: Here, me: Me, http: HTTPRequest, key: Key = None) -> Response:
-    run = (await _submit(here, me, body.alone(key), None, http)).run
+    run = (await begin(here, me, body.alone(key), None, http)).run
     return _stream(here, run, f"/runs/{run.run_id}", body.on_disconnect)
 
 
@@ -309,7 +311,7 @@ def shown(run: Run) -> dict[str, Any]:
     }
 
 
-async def _submit(
+async def begin(
     here: Runtime, me: Caller, request: Request, thread_id: str | None, http: HTTPRequest, run_id: str | None = None
 ) -> Submitted:
     scope, request = await _allowed(me, request, thread_id)
@@ -321,7 +323,7 @@ async def _allowed(me: Caller, request: Request, thread_id: str | None) -> tuple
 
     What a handler adds to the metadata goes to a thread that is made with the run as well, so that it can be found.
     """
-    await me.may("assistants", "read", {"assistant_id": request.assistant_id, "metadata": {}})
+    use = await me.may("assistants", "read", {"assistant_id": request.assistant_id, "metadata": {}})
     value: dict[str, Any] = {
         "thread_id": thread_id,
         "assistant_id": request.assistant_id,
@@ -334,19 +336,26 @@ async def _allowed(me: Caller, request: Request, thread_id: str | None) -> tuple
     scope = await me.may("threads", "create_run", value)
     added = {key: item for key, item in value["metadata"].items() if request.metadata.get(key) != item}
     user = me.user.to_dict() if me.user is not None else None
-    return scope, replace(request, metadata=value["metadata"], thread_metadata=added, user=user)
+    return scope, replace(request, metadata=value["metadata"], thread_metadata=added, user=user, use=use.filter)
 
 
-async def _wait(
-    here: Runtime, me: Caller, request: Request, thread_id: str | None, http: HTTPRequest, on_disconnect: str | None
+async def run_and_wait(
+    here: Runtime,
+    me: Caller,
+    request: Request,
+    thread_id: str | None,
+    http: HTTPRequest,
+    on_disconnect: str | None = None,
+    answer: Answer | None = None,
 ) -> Response:
+    """Responds with the output, or with what `answer` makes of it; newlines come before, while it takes long."""
     with ExitStack() as watching:
         run_id = new_id()
         waiter = watching.enter_context(_watch(here, run_id))  # before it can end
-        run = (await _submit(here, me, request, thread_id, http, run_id)).run
+        run = (await begin(here, me, request, thread_id, http, run_id)).run
         if run.run_id != run_id:  # known by its Idempotency-Key
             waiter = watching.enter_context(_watch(here, run.run_id))
-        return _joined(here, run, waiter, watching.pop_all(), on_disconnect)
+        return _joined(here, run, waiter, watching.pop_all(), on_disconnect, answer)
 
 
 def _join(here: Runtime, run: Run) -> Response:
@@ -364,7 +373,14 @@ def _watch(here: Runtime, run_id: str) -> Iterator[Waiter]:
             here.worker.outputs.pop(run_id, None)
 
 
-def _joined(here: Runtime, run: Run, waiter: Waiter, watching: ExitStack, on_disconnect: str | None = None) -> Response:
+def _joined(
+    here: Runtime,
+    run: Run,
+    waiter: Waiter,
+    watching: ExitStack,
+    on_disconnect: str | None = None,
+    answer: Answer | None = None,
+) -> Response:
     chunks = wait.output(
         waiter,
         here.worker.outputs,
@@ -381,7 +397,14 @@ def _joined(here: Runtime, run: Run, waiter: Waiter, watching: ExitStack, on_dis
         "location": f"{location}/join",
         "content-location": location,
     }
+    if answer is not None:
+        chunks = _answered(chunks, run, answer)
     return Stream(chunks, headers, _leaving(here, run, on_disconnect), watching.close)
+
+
+async def _answered(chunks: AsyncIterator[bytes], run: Run, answer: Answer) -> AsyncIterator[bytes]:
+    async for chunk in chunks:
+        yield chunk if chunk == wait.KEEPALIVE else await answer(run, chunk)
 
 
 def _stream(

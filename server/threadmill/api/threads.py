@@ -1,16 +1,19 @@
 """/threads: create, read, change, list."""
 
 import re
+from dataclasses import asdict
 from typing import Any, Literal
 
 import orjson
 from fastapi import APIRouter, Response
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from threadmill import threads
+from threadmill import retention, threads
 from threadmill.api.wire import Body, Here, Me, Route, json, page, selected
+from threadmill.config import MAX_MINUTES
 from threadmill.errors import BadRequest, Conflict, Invalid, ThreadmillError
 from threadmill.ids import new_id, parse_id
+from threadmill.retention import Strategy
 from threadmill.scope import ALL, Scope
 from threadmill.threads import Filter, Thread
 from threadmill_checkpoints.database import Tx
@@ -29,17 +32,31 @@ class Superstep(Body):
     updates: list[dict[str, Any]]
 
 
+class Ttl(Body):
+    """In minutes. A bare number means the same with `delete`."""
+
+    ttl: float = Field(gt=0, le=MAX_MINUTES, strict=True)
+    strategy: Strategy = "delete"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare(cls, value: Any) -> Any:
+        return {"ttl": value} if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
 class Create(Body):
     thread_id: str | None = None
     metadata: dict[str, Any] | None = None
     if_exists: Literal["raise", "do_nothing"] | None = None
     supersteps: list[Superstep] | None = None
     title: str | None = Field(None, max_length=1000)
+    ttl: Ttl | None = None
 
 
 class Patch(Body):
     metadata: dict[str, Any] | None = None
     title: str | None = Field(None, max_length=1000)
+    ttl: Ttl | None = None
 
 
 class Count(Body):
@@ -55,7 +72,7 @@ class Count(Body):
 
 class Search(Count):
     limit: int = Field(10, ge=1, le=1000)
-    offset: int = Field(0, ge=0)
+    offset: int = Field(0, ge=0, le=2**31)
     sort_by: (
         Literal["thread_id", "status", "created_at", "updated_at", "state_updated_at", "last_activity_at", "title"]
         | None
@@ -70,8 +87,11 @@ async def create(body: Create, here: Here, me: Me) -> Response:
     thread_id = parse_id(body.thread_id, "thread") if body.thread_id is not None else new_id()
     if_exists = body.if_exists or "raise"
     value: dict[str, Any] = {"thread_id": thread_id, "metadata": body.metadata or {}, "if_exists": if_exists}
+    if body.ttl is not None:
+        value["ttl"] = body.ttl.model_dump()
     scope = await me.may("threads", "create", value)
-    created = await here.database.write(_create, scope, thread_id, value["metadata"], if_exists, body.title)
+    ttl = Ttl.model_validate(value["ttl"]) if value.get("ttl") else None  # the handler may have its own idea
+    created = await here.database.write(_create, scope, thread_id, value["metadata"], if_exists, body.title, ttl)
     if created is not None and body.supersteps:
         try:
             steps = [{"updates": step.updates} for step in body.supersteps]
@@ -85,7 +105,7 @@ async def create(body: Create, here: Here, me: Me) -> Response:
 
 
 def _create(
-    tx: Tx, scope: Scope, thread_id: str, metadata: dict[str, Any], if_exists: str, title: str | None
+    tx: Tx, scope: Scope, thread_id: str, metadata: dict[str, Any], if_exists: str, title: str | None, ttl: Ttl | None
 ) -> Thread | None:
     """None when it was there before. Somebody else's thread is in the way, but is not shown."""
     if not threads.create(tx, thread_id, metadata=metadata, if_exists=if_exists):
@@ -94,6 +114,8 @@ def _create(
         return None
     if title:
         threads.patch(tx, ALL, thread_id, metadata=None, title=title)
+    if ttl is not None:
+        retention.set_ttl(tx, ALL, thread_id, ttl.strategy, ttl.ttl)
     return threads.get(tx, ALL, thread_id)
 
 
@@ -131,10 +153,15 @@ async def count(body: Count, here: Here, me: Me) -> Response:
 
 
 @router.get("/{thread_id}")
-async def get(thread_id: str, here: Here, me: Me) -> Response:
+async def get(thread_id: str, here: Here, me: Me, include: str = "") -> Response:
+    """`include` is a list with commas; a name that means nothing here is ignored."""
     thread_id = parse_id(thread_id, "thread")
     scope = await me.may("threads", "read", {"thread_id": thread_id})
-    return json(shown(await here.thread(scope, thread_id)))
+    row = shown(await here.thread(scope, thread_id))
+    if "ttl" in include.split(","):
+        ttl = await here.database.read(retention.find, scope, thread_id)
+        row["ttl"] = asdict(ttl) if ttl is not None else None
+    return json(row)
 
 
 @router.patch("/{thread_id}")
@@ -142,8 +169,16 @@ async def patch(thread_id: str, body: Patch, here: Here, me: Me) -> Response:
     thread_id = parse_id(thread_id, "thread")
     value: dict[str, Any] = {"thread_id": thread_id, "metadata": body.metadata or {}}
     scope = await me.may("threads", "update", value)
-    await here.database.write(threads.patch, scope, thread_id, metadata=value["metadata"], title=body.title)
+    await here.database.write(_patch, scope, thread_id, value["metadata"], body)
     return json(shown(await here.thread(ALL, thread_id)))
+
+
+def _patch(tx: Tx, scope: Scope, thread_id: str, metadata: dict[str, Any], body: Patch) -> None:
+    threads.patch(tx, scope, thread_id, metadata=metadata, title=body.title)
+    if body.ttl is not None:
+        retention.set_ttl(tx, ALL, thread_id, body.ttl.strategy, body.ttl.ttl)
+    elif "ttl" in body.model_fields_set:  # null takes it away
+        retention.clear_ttl(tx, ALL, thread_id)
 
 
 @router.delete("/{thread_id}", status_code=204)

@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 from threadmill.auth import Call, Caller, authenticate
 from threadmill.errors import Invalid, ThreadmillError
 from threadmill.jsonable import dumps
+from threadmill.metrics import Metrics
 from threadmill.runtime import Runtime
 
 logger = structlog.get_logger("threadmill.api")
@@ -123,13 +124,19 @@ class Stream(Response):
         self.status_code = 200
         self.background = None
         self.raw_headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+        self._kind = "events" if headers["content-type"].startswith("text/event-stream") else "wait"
         self._chunks = chunks
         self._left = left
         self._close = close
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        metrics = cast("Runtime", scope["app"].state.runtime).metrics
+        with metrics.stream(self._kind):
+            await self._run(receive, send, metrics)
+
+    async def _run(self, receive: Receive, send: Send, metrics: Metrics) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        body = asyncio.create_task(self._send(send))
+        body = asyncio.create_task(self._send(send, metrics))
         gone = asyncio.create_task(_disconnected(receive))
         try:
             await asyncio.wait({body, gone}, return_when=asyncio.FIRST_COMPLETED)
@@ -142,7 +149,7 @@ class Stream(Response):
         if not complete and self._left is not None:
             await self._left()
 
-    async def _send(self, send: Send) -> None:
+    async def _send(self, send: Send, metrics: Metrics) -> None:
         try:
             async for chunk in self._chunks:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
@@ -151,6 +158,7 @@ class Stream(Response):
             pass  # the client went away between two looks
         except Exception:
             logger.exception("a stream failed")
+            metrics.stream_broke()
             raise
         finally:
             close = getattr(self._chunks, "aclose", None)

@@ -254,13 +254,13 @@ class EventLog:
         )
 
     def forget(self, thread_id: str) -> None:
-        """The thread was deleted; readers find out by its run."""
+        """The thread was deleted; who reads a run of it learns that from the run."""
         with self._lock:
             tail = self._tails.pop(thread_id, None)
         if tail is not None:
             with tail.lock:
                 tail.pending, tail.writing = [], False
-        self._signals.notify(f"thread:{thread_id}")
+        self._signals.notify(f"gone:{thread_id}")
 
     def close(self) -> None:
         """Let readers finish what there is, then end them: the server stops."""

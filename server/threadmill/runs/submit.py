@@ -1,5 +1,6 @@
 """From a request to a row in the queue, in one transaction: assistant, thread, multitask strategy, run."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -43,6 +44,7 @@ class Request:
     idempotency_key: str | None = None
     thread_metadata: dict[str, Any] = field(default_factory=dict)  # for a thread made with the run
     user: dict[str, Any] | None = None  # who asked, as authentication said
+    use: Mapping[str, Any] | None = None  # filter of the assistants that they may run
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ def submit(
     """
     if request.idempotency_key and (known := _known(tx, request.idempotency_key, thread_id)):
         return Submitted(known, known)
-    assistant = _assistant(tx, request.assistant_id)
+    assistant = _assistant(tx, Scope(request.use), request.assistant_id)
     place = _thread(tx, scope, request, thread_id, new_thread)
     stopping = _make_way(tx, place, request.multitask_strategy)
     thread = threads.get(tx, ALL, place)
@@ -95,14 +97,14 @@ def submit(
     return Submitted(created, created, stopping)
 
 
-def resolve(tx: Tx, name: str) -> Assistant | None:
+def resolve(tx: Tx, scope: Scope, name: str) -> Assistant | None:
     """By id, or by the name of a graph."""
     try:
         assistant_id = str(UUID(name))
     except ValueError:
         assistant_id = assistants.default_id(name)
     try:
-        return assistants.get(tx, assistant_id)
+        return assistants.get(tx, scope, assistant_id)
     except NotFound:
         return None
 
@@ -116,18 +118,19 @@ def _known(tx: Tx, key: str, thread_id: str | None) -> Run | None:
     return Run.from_row(row)
 
 
-def _assistant(tx: Tx, name: str) -> Assistant:
-    found = resolve(tx, name)
+def _assistant(tx: Tx, scope: Scope, name: str) -> Assistant:
+    found = resolve(tx, scope, name)
     if found is not None:
         return found
     try:
         UUID(name)
     except ValueError:
-        graphs = ", ".join(row["graph_id"] for row in tx.all("SELECT DISTINCT graph_id FROM assistants ORDER BY 1"))
-        raise Invalid(
-            f"Invalid assistant: '{name}'. Must be either:\n- A valid assistant UUID, or\n"
-            f"- One of the registered graphs: {graphs}"
-        ) from None
+        graphs = [row["graph_id"] for row in tx.all("SELECT DISTINCT graph_id FROM assistants ORDER BY 1")]
+        if name not in graphs:
+            raise Invalid(
+                f"Invalid assistant: '{name}'. Must be either:\n- A valid assistant UUID, or\n"
+                f"- One of the registered graphs: {', '.join(graphs)}"
+            ) from None
     raise NotFound("Thread or assistant not found.")
 
 
@@ -158,7 +161,11 @@ def _make_way(tx: Tx, thread_id: str, strategy: str) -> tuple[Run, ...]:
 def _configurable(request: Request, assistant: Assistant) -> dict[str, Any]:
     """The client's configurable values; names that LangGraph keeps for itself are not the client's to set."""
     both = {**(assistant.config.get("configurable") or {}), **(request.config.get("configurable") or {})}
-    return {key: value for key, value in both.items() if not key.startswith("__") and key not in RESERVED}
+    return _ours_to_give(both)
+
+
+def _ours_to_give(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if not key.startswith("__") and key not in RESERVED}
 
 
 def _identity(user: dict[str, Any] | None) -> dict[str, Any]:
@@ -182,15 +189,13 @@ def _prepare(
     """The run's `kwargs` and metadata, as the wire shows them and as the executor reads them."""
     mine = request.config.get("configurable") or {}
     if request.context and mine:
-        raise BadRequest(
-            "Cannot specify both configurable and context. Prefer setting context alone: it replaces configurable."
-        )
+        raise BadRequest(assistants.BOTH)
     named = {"graph_id": assistant.graph_id, "assistant_id": assistant.assistant_id}
     metadata = {**assistant.metadata, **thread.metadata, **named, **request.metadata}
     configurable: dict[str, Any] = {
         "user_id": "",
         **_configurable(request, assistant),
-        **request.context,
+        **_ours_to_give(request.context),
         **_identity(request.user),
         "langgraph_request_id": request_id,
         "run_id": run_id,

@@ -20,6 +20,7 @@ from threadmill.events.event import END, ERROR, METADATA
 from threadmill.events.log import EventLog
 from threadmill.ids import stamp
 from threadmill.jsonable import dumps
+from threadmill.metrics import Metrics
 from threadmill.runs import queue
 from threadmill.runs.executor import Control, Executor, Outcome, failed, stopped_early
 from threadmill.runs.queue import LostLease
@@ -52,7 +53,14 @@ class Worker:
     """`name` must be unique among all workers of the database, in time too. Call `start` once, then `drain`."""
 
     def __init__(
-        self, name: str, database: Database, log: EventLog, signals: Signals, executor: Executor, limits: Limits
+        self,
+        name: str,
+        database: Database,
+        log: EventLog,
+        signals: Signals,
+        executor: Executor,
+        limits: Limits,
+        metrics: Metrics,
     ) -> None:
         self.name = name
         self.limits = limits
@@ -61,6 +69,7 @@ class Worker:
         self._log = log
         self._signals = signals
         self._executor = executor
+        self._metrics = metrics
         self._running: dict[str, _Running] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._accepting = False
@@ -162,7 +171,7 @@ class Worker:
                 self._executor.execute(
                     run,
                     control,
-                    partial(self._log.append, run.thread_id, run.run_id),
+                    self._metrics.first_output(run, partial(self._log.append, run.thread_id, run.run_id)),
                     partial(queue.hold, run_id=run.run_id, attempt=run.attempt),
                 ),
                 name=f"run {run.run_id}",

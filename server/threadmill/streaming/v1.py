@@ -4,22 +4,26 @@
 it replays a run's events from the log, goes on live, and ends with the run.
 """
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 from langchain_core.messages import AIMessageChunk, BaseMessageChunk, message_chunk_to_message
 
+from threadmill import threads
 from threadmill.events.event import END, ERROR, METADATA, Event
 from threadmill.events.log import EventLog
 from threadmill.jsonable import dumps
+from threadmill.metrics import Metrics
 from threadmill.runs import run as runs
 from threadmill.runs.run import Run
 from threadmill.scope import ALL
 from threadmill.signals import Signals
 from threadmill.streaming import sse
 from threadmill_checkpoints.database import Database
+
+FROM_THE_START = (None, "", "-1", "-")  # ids of readers that do not come back: SDKs send them
 
 
 @dataclass(slots=True)
@@ -83,6 +87,7 @@ class Reader:
     database: Database
     signals: Signals
     heartbeat_s: float = 5.0
+    metrics: Metrics = field(default_factory=Metrics)
 
     async def follow(
         self, run: Run, *, modes: frozenset[str] | None = None, last_event_id: str | None = None
@@ -93,7 +98,8 @@ class Reader:
         beginning, so that every reader ends with the whole. Events carry ids if the run was asked to be resumable.
         """
         with self.signals.subscribe(f"started:{run.run_id}", f"run:{run.run_id}") as waiter:
-            now: Run | None = run
+            # The row may be older than our subscription: look again before waiting for a change.
+            now = run if run.first_seq is not None else await self.database.read(runs.find, ALL, run.run_id)
             while now is not None and now.active and now.first_seq is None:  # its turn has not come
                 if self.log.closing:
                     yield sse.DRAINING
@@ -112,25 +118,85 @@ class Reader:
         if not over:
             yield sse.DRAINING
 
+    async def follow_thread(
+        self,
+        thread_id: str,
+        *,
+        last_event_id: str | None,
+        modes: frozenset[str],
+        state: Callable[[], Awaitable[bytes]],
+    ) -> AsyncIterator[bytes]:
+        """Everything that happens on a thread, over its runs; does not end by itself, but when the thread is deleted.
+
+        `modes` are `run_modes` (what the runs recorded), `lifecycle` (their start and end only) and `state_update`
+        (the state a run left, which `state` reads). Without an id it begins now; with one of the thread's, after it;
+        with any other, at the thread's first event.
+        """
+        after = await self._place(thread_id, last_event_id)
+        if last_event_id not in FROM_THE_START:
+            self.metrics.reconnected(resumed=after > 0)
+        projections: dict[str, Projection] = {}
+        async for batch in self.log.tail(thread_id, after, self.heartbeat_s, f"gone:{thread_id}"):
+            out: list[bytes] = []
+            for event in batch:
+                if event.method == METADATA or event.run_id not in projections:
+                    projections = {event.run_id: await self._projection(event.run_id)}
+                if "run_modes" in modes or ("lifecycle" in modes and event.method == METADATA):
+                    out += [sse.frame(name, data, event.seq) for name, data in projections[event.run_id](event)]
+                if event.method == END:
+                    done = dumps({"status": "run_done", "run_id": event.run_id})
+                    out.append(sse.frame(METADATA, done, event.seq))
+                    if "state_update" in modes:
+                        out.append(sse.frame("state_update", await state(), event.seq))
+            if out:
+                yield b"".join(out)
+            elif not batch:
+                if not await self.database.read(threads.exists, ALL, thread_id):
+                    return
+                yield sse.HEARTBEAT
+        yield sse.DRAINING
+
+    async def _projection(self, run_id: str) -> Projection:
+        run = await self.database.read(runs.find, ALL, run_id)
+        return Projection(frozenset(run.kwargs["stream_mode"]) if run is not None else frozenset({"messages-tuple"}))
+
+    async def _place(self, thread_id: str, last_event_id: str | None) -> int:
+        highest = await self.log.highest(thread_id)
+        if last_event_id is None:
+            return highest
+        try:
+            seq = int(last_event_id)
+        except ValueError:
+            return 0
+        return seq if 0 <= seq <= highest else 0
+
     async def _replay(
         self, run: Run, projection: Projection, last_event_id: str | None
     ) -> AsyncIterator[tuple[bytes, bool]]:
         """(frames, whether the run has ended)"""
         before = (run.first_seq or 1) - 1
-        seen = max(before, await self._seen(run, last_event_id))
+        known = await self._seen(run, last_event_id)
+        if last_event_id not in FROM_THE_START:
+            self.metrics.reconnected(resumed=known > 0)
+        seen = max(before, known)
         # A partial message is built from the run's first event on, even if it is sent from a later one on.
         start = before if "messages" in projection.recorded else seen
         async for batch in self.log.tail(run.thread_id, start, self.heartbeat_s, f"run:{run.run_id}"):
             out: list[bytes] = []
             for event in batch:
-                if event.run_id != run.run_id:  # the thread went on without an end: this run was given up
-                    yield b"".join(out) + await self._epitaph(run), True
-                    return
+                if event.run_id != run.run_id:
+                    continue
                 for name, data in projection(event):
                     if event.seq > seen:
                         out.append(sse.frame(name, data, event.seq if run.kwargs["resumable"] else None))
                 if event.method == END:
                     yield b"".join(out), True
+                    return
+            if batch and batch[-1].run_id != run.run_id:
+                # The thread went on without an end of this run: it was given up, or put back behind another.
+                now = await self.database.read(runs.find, ALL, run.run_id)
+                if now is None or not now.active:
+                    yield b"".join(out) + await self._epitaph(run), True
                     return
             if batch:
                 yield b"".join(out), False
