@@ -21,7 +21,7 @@ from threadmill.errors import BadRequest, Invalid, NotFound, ThreadmillError
 from threadmill.ids import stamp
 from threadmill.jsonable import dumps_text
 from threadmill.runs.submit import Request, resolve
-from threadmill.scope import ALL, Scope
+from threadmill.scope import Scope
 from threadmill.signals import Signals
 from threadmill_checkpoints.database import Database, Row, Tx
 
@@ -132,7 +132,7 @@ def create(
     metadata: Mapping[str, Any],
 ) -> Cron:
     """`scope`: the threads the caller may run on. Raises NotFound for an unknown thread or assistant."""
-    assistant = resolve(tx, ALL, request.assistant_id)
+    assistant = resolve(tx, Scope(request.use), request.assistant_id)
     if assistant is None:
         raise NotFound(f"Assistant '{request.assistant_id}' not found")
     if thread_id is not None:

@@ -12,13 +12,13 @@ from contextlib import contextmanager
 class Waiter:
     """One task's subscription. Wake-ups that come while it is busy collapse into one."""
 
-    __slots__ = ("_began", "_future", "_loop", "_raised", "_timer")
+    __slots__ = ("_began", "_future", "_loop", "_raised", "_seconds", "_timer")
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._raised = False
         self._future: asyncio.Future[bool] | None = None
-        self._began = 0.0
+        self._began = self._seconds = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
     def raise_(self) -> None:
@@ -32,16 +32,22 @@ class Waiter:
 
     def take(self) -> bool:
         """Whether it was woken since the last look; does not wait."""
-        raised, self._raised = self._raised, False
-        return raised
+        if not self._raised:  # and no write: it could undo a wake-up that comes this very moment
+            return False
+        self._raised = False
+        return True
 
     async def wait(self, seconds: float) -> bool:
         """True when woken, False when that time went by."""
         if not self._raised:
             self._future = self._loop.create_future()
-            self._began = self._loop.time()
-            if self._timer is None:  # one timer for many waits: a stream waits for every token
-                self._timer = self._loop.call_later(seconds, self._expire, seconds)
+            self._began, self._seconds = self._loop.time(), seconds
+            # One timer for many waits, as a stream waits for every token; a shorter wait needs one of its own.
+            if self._timer is not None and self._timer.when() > self._began + seconds + 0.001:
+                self._timer.cancel()
+                self._timer = None
+            if self._timer is None:
+                self._timer = self._loop.call_later(seconds, self._expire)
             try:
                 await self._future
             finally:
@@ -54,16 +60,17 @@ class Waiter:
             self._timer.cancel()
 
     def _wake(self) -> None:
-        if self._future is not None and not self._future.done():
+        # Not when the wake-up was taken before this call came round: the next wait is another one.
+        if self._raised and self._future is not None and not self._future.done():
             self._future.set_result(True)
 
-    def _expire(self, seconds: float) -> None:
+    def _expire(self) -> None:
         self._timer = None
         if self._future is None or self._future.done():
             return
-        left = self._began + seconds - self._loop.time()
+        left = self._began + self._seconds - self._loop.time()
         if left > 0.001:
-            self._timer = self._loop.call_later(left, self._expire, seconds)
+            self._timer = self._loop.call_later(left, self._expire)
         else:
             self._future.set_result(False)
 

@@ -4,6 +4,7 @@ import time
 import uuid
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 from langgraph_sdk.client import LangGraphClient
@@ -93,6 +94,13 @@ async def test_a_malformed_checkpoint_id_is_422(http: httpx.AsyncClient, thread:
     response = await http.post(f"/threads/{thread}/runs", json=body)
     assert response.status_code == 422
     assert response.json()["detail"].startswith("Invalid checkpoint ID")
+
+
+@pytest.mark.beyond_reference
+async def test_a_delayed_run_starts_when_it_is_due(client: LangGraphClient, thread: str) -> None:
+    run = await client.runs.create(thread, "counter", input={"limit": 1}, after_seconds=0.2)  # type: ignore[arg-type]
+    with anyio.fail_after(3):
+        assert (await client.runs.join(thread, run["run_id"]))["n"] == 1
 
 
 async def test_after_seconds_delays_the_start(client: LangGraphClient, thread: str) -> None:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Response
 from pydantic import AfterValidator, Field
 
 from threadmill import crons
-from threadmill.api.runs import Options, StatelessRun, ThreadRun, _allowed
+from threadmill.api.runs import Options, StatelessRun, ThreadRun, allowed
 from threadmill.api.wire import Body, Here, Me, Route, json, page, selected
 from threadmill.crons import Cron, Filter, Timing
 from threadmill.errors import BadRequest
@@ -103,7 +103,7 @@ async def _create(
 ) -> Response:
     cron_id, timing, payload = new_id(), body.timing(), body.model_dump(exclude_unset=True)
     wished = dict(request.metadata)
-    scope, request = await _allowed(me, request, thread_id)
+    scope, request = await allowed(me, request, thread_id)
     value: dict[str, Any] = {
         "cron_id": cron_id,
         "thread_id": thread_id,

@@ -250,8 +250,8 @@ async def stream_stateless(body: StatelessRun, here: Here, me: Me, http: HTTPReq
 async def create_batch(body: list[StatelessRun], here: Here, me: Me, http: HTTPRequest) -> Response:
     if not body:
         raise Invalid("A batch needs at least one run.")
-    allowed = [await _allowed(me, one.alone(), None) for one in body]
-    created = await here.submit_all(allowed[0][0], [request for _, request in allowed], _request_id(http))
+    asked = [await allowed(me, one.alone(), None) for one in body]
+    created = await here.submit_all(asked[0][0], [request for _, request in asked], _request_id(http))
     return json([shown(run) for run in created])
 
 
@@ -314,11 +314,11 @@ def shown(run: Run) -> dict[str, Any]:
 async def begin(
     here: Runtime, me: Caller, request: Request, thread_id: str | None, http: HTTPRequest, run_id: str | None = None
 ) -> Submitted:
-    scope, request = await _allowed(me, request, thread_id)
+    scope, request = await allowed(me, request, thread_id)
     return await here.submit(scope, request, thread_id, _request_id(http), run_id)
 
 
-async def _allowed(me: Caller, request: Request, thread_id: str | None) -> tuple[Scope, Request]:
+async def allowed(me: Caller, request: Request, thread_id: str | None) -> tuple[Scope, Request]:
     """What the auth handlers make of a run: on which threads it may be, and its metadata.
 
     What a handler adds to the metadata goes to a thread that is made with the run as well, so that it can be found.

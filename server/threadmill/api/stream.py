@@ -34,7 +34,6 @@ async def stream(
     async def state() -> bytes:
         return (await here.thread(ALL, found.thread_id)).values or b"null"
 
-    frames = here.reader.follow_thread(
-        thread_id, last_event_id=last_event_id, modes=frozenset(given or ["run_modes"]), state=state
-    )
+    after = await here.reader.place(thread_id, last_event_id)
+    frames = here.reader.follow_thread(thread_id, after, modes=frozenset(given or ["run_modes"]), state=state)
     return Stream(frames, sse.HEADERS)

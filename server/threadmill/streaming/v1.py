@@ -121,16 +121,15 @@ class Reader:
     async def follow_thread(
         self,
         thread_id: str,
+        after: int,
         *,
-        last_event_id: str | None,
         modes: frozenset[str],
         state: Callable[[], Awaitable[bytes]],
     ) -> AsyncIterator[bytes]:
         """Everything that happens on a thread, over its runs; does not end by itself, but when the thread is deleted.
 
         `modes` are `run_modes` (what the runs recorded), `lifecycle` (their start and end only) and `state_update`
-        (the state a run left, which `state` reads). Without an id it begins now; with one of the thread's, after it;
-        with any other, at the thread's first event.
+        (the state a run left, which `state` reads). `after` comes from `place`.
         """
         after = await self._place(thread_id, last_event_id)
         if last_event_id not in FROM_THE_START:
@@ -160,7 +159,10 @@ class Reader:
         run = await self.database.read(runs.find, ALL, run_id)
         return Projection(frozenset(run.kwargs["stream_mode"]) if run is not None else frozenset({"messages-tuple"}))
 
-    async def _place(self, thread_id: str, last_event_id: str | None) -> int:
+    async def place(self, thread_id: str, last_event_id: str | None) -> int:
+        """Where a reader of the thread begins: without an id now, with one of the thread's after it, with any other at
+        the first event. Ask before the response begins, or what happens in between is missed.
+        """
         highest = await self.log.highest(thread_id)
         if last_event_id is None:
             return highest
