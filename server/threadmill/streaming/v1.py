@@ -131,9 +131,6 @@ class Reader:
         `modes` are `run_modes` (what the runs recorded), `lifecycle` (their start and end only) and `state_update`
         (the state a run left, which `state` reads). `after` comes from `place`.
         """
-        after = await self._place(thread_id, last_event_id)
-        if last_event_id not in FROM_THE_START:
-            self.metrics.reconnected(resumed=after > 0)
         projections: dict[str, Projection] = {}
         async for batch in self.log.tail(thread_id, after, self.heartbeat_s, f"gone:{thread_id}"):
             out: list[bytes] = []
@@ -169,8 +166,11 @@ class Reader:
         try:
             seq = int(last_event_id)
         except ValueError:
-            return 0
-        return seq if 0 <= seq <= highest else 0
+            seq = 0
+        after = seq if 0 <= seq <= highest else 0
+        if last_event_id not in FROM_THE_START:
+            self.metrics.reconnected(resumed=after > 0)
+        return after
 
     async def _replay(
         self, run: Run, projection: Projection, last_event_id: str | None
