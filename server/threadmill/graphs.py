@@ -194,6 +194,14 @@ async def _in_thread(manager: AbstractContextManager[Any]) -> AsyncGenerator[Any
         await asyncio.to_thread(manager.__exit__, None, None, None)
 
 
+def output_of(graph: Graph, values: Any) -> Any:
+    """The part of the state that is the graph's output."""
+    keys = graph.output_channels
+    if isinstance(keys, str) or not isinstance(values, dict):
+        return values
+    return {key: values[key] for key in keys if key in values}
+
+
 def _runtime(access: Access, context: Any, user: Any, store: BaseStore | None) -> ServerRuntime[Any]:
     given = cast(BaseStore, store)  # the server always has one; only tests and schema look-ups come without
     if access == "threads.create_run":

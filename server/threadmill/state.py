@@ -15,7 +15,7 @@ from langgraph.types import Command, Interrupt, PregelTask, StateSnapshot, State
 
 from threadmill import threads
 from threadmill.errors import BadRequest, Conflict
-from threadmill.graphs import Graph, Graphs
+from threadmill.graphs import Graph, Graphs, output_of
 from threadmill.jsonable import dumps
 from threadmill.scope import Scope
 from threadmill.threads import Thread
@@ -118,12 +118,9 @@ class States:
         async with self._open(thread, "threads.read") as graph:
             config = self._config(thread, Checkpoint())
             async for snapshot in graph.aget_state_history(config, filter={"run_id": run_id}, limit=1):
-                keys = graph.output_channels
-                output = snapshot.values
-                if isinstance(output, dict) and not isinstance(keys, str):
-                    output = {key: output[key] for key in keys if key in output}
-                    if snapshot.interrupts:
-                        output["__interrupt__"] = list(snapshot.interrupts)
+                output = output_of(graph, snapshot.values)
+                if isinstance(output, dict) and not isinstance(graph.output_channels, str) and snapshot.interrupts:
+                    output = {**output, "__interrupt__": list(snapshot.interrupts)}
                 return dumps(output)
         return b"null"
 

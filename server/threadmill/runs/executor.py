@@ -18,7 +18,7 @@ from typing_extensions import is_typeddict
 from threadmill import threads
 from threadmill.auth import User
 from threadmill.events.from_graph import Namespace, Tap
-from threadmill.graphs import Graph, Graphs
+from threadmill.graphs import Graph, Graphs, output_of
 from threadmill.jsonable import dumps
 from threadmill.runs.queue import LostLease
 from threadmill.runs.run import Action, Run
@@ -182,14 +182,6 @@ def _context(graph: Graph, kwargs: dict[str, Any]) -> Any:
     else:
         return context
     return {key: value for key, value in context.items() if key in known}
-
-
-def output_of(graph: Graph, values: Any) -> Any:
-    """The part of the state that is the graph's output."""
-    keys = graph.output_channels
-    if isinstance(keys, str) or not isinstance(values, dict):
-        return values
-    return {key: values[key] for key in keys if key in values}
 
 
 async def _finished(graph: Graph, run: Run, tap: Tap, saver: SqliteSaver) -> Outcome:

@@ -224,10 +224,7 @@ class Worker:
             last.insert(0, (ERROR, dumps(outcome.error)))
         last_seq = self._log.close_run(tx, run.thread_id, run.run_id, last)
         if outcome.ending == "rollback":
-            checkpoints.delete_for_runs(tx, [run.run_id], run.thread_id)
-            threads.undo_run(tx, run.thread_id, outcome.error or {})
-            self._log.erase_run(tx, run.thread_id, run.run_id)
-            queue.delete(tx, run.run_id)
+            self._undo(tx, run, outcome.error or {})
         else:
             queue.finish(tx, run, status, last_seq=last_seq, error=outcome.error)
             left: threads.Outcome = "idle" if outcome.ending == "success" else "error"
@@ -293,16 +290,20 @@ class Worker:
         for run in lost:
             tx.on_commit(partial(self._signals.notify, f"run:{run.run_id}"))
             if run.stop == "rollback":
-                checkpoints.delete_for_runs(tx, [run.run_id], run.thread_id)
-                threads.undo_run(tx, run.thread_id, {"error": "UserRollback", "message": "rollback requested"})
-                self._log.erase_run(tx, run.thread_id, run.run_id)
-                queue.delete(tx, run.run_id)
+                self._undo(tx, run, {"error": "UserRollback", "message": "rollback requested"})
             elif run.stop == "interrupt":
                 self._end_lost(tx, run, "interrupted", {"error": "UserInterrupt", "message": "interrupt requested"})
             elif (crashes := queue.crashes(tx, run.run_id)) >= self.limits.max_attempts:
                 message = f"The server died {crashes} times while this run was running."
                 self._end_lost(tx, run, "error", {"error": "RunCrashed", "message": message})
         return lost
+
+    def _undo(self, tx: Tx, run: Run, error: dict[str, str]) -> None:
+        """As if the run had never been; the thread says why."""
+        checkpoints.delete_for_runs(tx, [run.run_id], run.thread_id)
+        threads.undo_run(tx, run.thread_id, error)
+        self._log.erase_run(tx, run.thread_id, run.run_id)
+        queue.delete(tx, run.run_id)
 
     def _end_lost(self, tx: Tx, run: Run, status: Literal["interrupted", "error"], error: dict[str, str]) -> None:
         last = [(END, dumps({"run_id": run.run_id, "status": status}))]
