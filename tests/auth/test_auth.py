@@ -123,6 +123,21 @@ async def test_an_id_in_a_body_opens_no_door(bob: httpx.AsyncClient, ids: dict[s
     assert "404: Run not found" in stateless.text
 
 
+async def test_somebody_elses_idempotency_key_shows_nothing_of_their_run(
+    guarded: Server, bob: httpx.AsyncClient, ids: dict[str, str]
+) -> None:
+    said = {"assistant_id": "echo", "input": {"messages": [{"role": "user", "content": WORDS}]}}
+    async with httpx.AsyncClient(base_url=guarded.url, headers={"Authorization": "Bearer alice"}) as alice:
+        for path in ("/runs", f"/threads/{ids['thread_id']}/runs"):
+            mine = {"Idempotency-Key": ids["run_id"] + path}
+            first = await alice.post(path, json=said, headers=mine)
+            assert (await alice.post(path, json=said, headers=mine)).json()["run_id"] == first.json()["run_id"]
+            answer = await bob.post(path, json=said | {"input": {"messages": []}}, headers=mine)
+            assert answer.status_code in (404, 409), answer.text
+            assert WORDS not in answer.text
+            assert first.json()["run_id"] not in answer.text
+
+
 async def test_a_thread_made_with_a_run_belongs_to_who_ran(guarded: Server) -> None:
     carol = client_of(guarded, "carol")
     place = "0191fc2b-5f4e-7575-b684-250167de9407"

@@ -66,7 +66,7 @@ def submit(
 
     Raises NotFound or Invalid for an unknown thread or assistant, Conflict by the strategy `reject`.
     """
-    if request.idempotency_key and (known := _known(tx, request.idempotency_key, thread_id)):
+    if request.idempotency_key and (known := _known(tx, scope, request.idempotency_key, thread_id)):
         return Submitted(known, known)
     assistant = _assistant(tx, Scope(request.use), request.assistant_id)
     place = _thread(tx, scope, request, thread_id, new_thread)
@@ -109,11 +109,12 @@ def resolve(tx: Tx, scope: Scope, name: str) -> Assistant | None:
         return None
 
 
-def _known(tx: Tx, key: str, thread_id: str | None) -> Run | None:
+def _known(tx: Tx, scope: Scope, key: str, thread_id: str | None) -> Run | None:
+    """A key belongs to whom its run belongs to: for everybody else it is taken, and says no more."""
     row = tx.one("SELECT * FROM runs WHERE idempotency_key = :key", key=key)
     if row is None:
         return None
-    if thread_id is not None and row["thread_id"] != thread_id:
+    if row["thread_id"] != (thread_id or row["thread_id"]) or not threads.exists(tx, scope, row["thread_id"]):
         raise Conflict("This Idempotency-Key was used for a run on another thread.")
     return Run.from_row(row)
 
