@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from threadmill.config import Project, Settings, apply_environment, load_project, load_settings
+from threadmill.config import Settings, load_settings
 from threadmill.errors import ConfigError, ThreadmillError
+from threadmill.langgraph_json.project import Project, apply_environment, load_project
 
 if TYPE_CHECKING:
     from threadmill.graphs import Graphs

@@ -30,8 +30,9 @@ from langgraph.store.base import BaseStore
 from langgraph_sdk import Auth
 from langgraph_sdk.runtime import ServerRuntime, _ExecutionRuntime, _ReadRuntime
 
-from threadmill.config import GraphSpec, Project, package_parent
 from threadmill.errors import GraphLoadError, NotFound, Unavailable
+from threadmill.langgraph_json.graphs import GraphSpec
+from threadmill.langgraph_json.project import Project, package_parent
 
 Access: TypeAlias = Literal["threads.create_run", "threads.read", "threads.update", "assistants.read"]
 Graph: TypeAlias = Pregel[Any, Any, Any, Any]

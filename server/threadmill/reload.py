@@ -17,8 +17,9 @@ from pathlib import Path
 import structlog
 from watchfiles import DefaultFilter, watch
 
-from threadmill.config import Project, Settings
+from threadmill.config import Settings
 from threadmill.errors import ConfigError
+from threadmill.langgraph_json.project import Project
 
 logger = structlog.get_logger("threadmill.dev")
 

@@ -14,9 +14,9 @@ from typing import Any, Literal, Self
 import structlog
 
 from threadmill import threads
-from threadmill.config import RetentionConfig
 from threadmill.events.log import EventLog
 from threadmill.ids import stamp
+from threadmill.langgraph_json.checkpointer import RetentionConfig
 from threadmill.scope import ALL, Scope
 from threadmill_checkpoints.database import Database, Row, Tx
 from threadmill_checkpoints.saver import rows as checkpoints

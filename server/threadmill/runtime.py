@@ -21,13 +21,15 @@ from langgraph.store.base import TTLConfig
 from langgraph_sdk import Auth
 
 from threadmill import assistants, threads
-from threadmill.config import Project, Settings, StoreIndex
+from threadmill.config import Settings
 from threadmill.crons import Cron, Ticker
 from threadmill.errors import ConfigError, Unavailable
 from threadmill.events.log import EventLog
 from threadmill.graphs import Graphs, load_auth
 from threadmill.ids import new_id, stamp
 from threadmill.jsonable import dumps
+from threadmill.langgraph_json.project import Project
+from threadmill.langgraph_json.store import StoreIndex
 from threadmill.metrics import Metrics, Snapshot
 from threadmill.retention import Retention, set_default
 from threadmill.runs import queue, run

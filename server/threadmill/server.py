@@ -13,9 +13,10 @@ import structlog
 import uvicorn
 
 from threadmill.app import create_app
-from threadmill.config import Project, Settings
+from threadmill.config import Settings
 from threadmill.errors import ConfigError
 from threadmill.graphs import Graphs
+from threadmill.langgraph_json.project import Project
 from threadmill.runtime import Runtime, open_runtime
 
 logger = structlog.get_logger("threadmill.server")

@@ -11,8 +11,9 @@ import pytest
 from langgraph_sdk.client import LangGraphClient
 from serving import Server, until
 
-from threadmill.config import StoreConfig, load_project
 from threadmill.errors import ConfigError
+from threadmill.langgraph_json.project import load_project
+from threadmill.langgraph_json.store import StoreConfig
 
 pytestmark = pytest.mark.anyio
 

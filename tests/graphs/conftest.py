@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from threadmill.config import Project, apply_environment, load_project
 from threadmill.graphs import Graphs
+from threadmill.langgraph_json.project import Project, apply_environment, load_project
 
 TINY = (Path(__file__).parent / "projects/tiny.py").read_text()
 

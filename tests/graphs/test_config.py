@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from threadmill.config import SETTINGS, Project, Settings, apply_environment, load_project, load_settings
+from threadmill.config import SETTINGS, Settings, load_settings
 from threadmill.errors import ConfigError
+from threadmill.langgraph_json.project import Project, apply_environment, load_project
 
 Write = Callable[..., Path]
 AGENT = {"graphs": {"agent": "./agent.py:graph"}}

@@ -13,9 +13,9 @@ import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.store.memory import InMemoryStore
 
-from threadmill.config import Project
 from threadmill.errors import GraphLoadError, NotFound, Unavailable
 from threadmill.graphs import Access, Graphs
+from threadmill.langgraph_json.project import Project
 from threadmill.schemas import schemas
 
 TINY = (Path(__file__).parent / "projects/tiny.py").read_text()

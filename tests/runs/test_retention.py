@@ -15,9 +15,9 @@ from langgraph.types import Command, interrupt
 from typing_extensions import TypedDict
 
 from threadmill import assistants, threads
-from threadmill.config import RetentionConfig
 from threadmill.errors import NotFound
 from threadmill.events.log import EventLog
+from threadmill.langgraph_json.checkpointer import RetentionConfig
 from threadmill.retention import Retention, Ttl, clear_ttl, find, set_default, set_ttl
 from threadmill.runs import queue
 from threadmill.runs.submit import Request, submit

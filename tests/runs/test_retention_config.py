@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from threadmill.config import RetentionConfig, load_project
 from threadmill.errors import ConfigError
+from threadmill.langgraph_json.checkpointer import RetentionConfig
+from threadmill.langgraph_json.project import load_project
 
 
 def load(folder: Path, ttl: Any) -> Any:

@@ -10,9 +10,9 @@ from pydantic import Field, model_validator
 
 from threadmill import retention, threads
 from threadmill.api.wire import Body, Here, Me, Route, json, page, selected
-from threadmill.config import MAX_MINUTES
 from threadmill.errors import BadRequest, Conflict, Invalid, ThreadmillError
 from threadmill.ids import new_id, parse_id
+from threadmill.langgraph_json.values import MAX_MINUTES
 from threadmill.retention import Strategy
 from threadmill.scope import ALL, Scope
 from threadmill.threads import Filter, Thread
