@@ -1,4 +1,4 @@
-# Needs Python 3.11 or newer and make. Everything else comes from PyPI into .venv.
+# Needs Python 3.11 or newer and make. Everything else comes from PyPI into .venv, and from npm for the tests.
 
 PYTHON ?= python3
 UV_VERSION := 0.13.8
@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: run dev install test check format bench clean
+.PHONY: run dev install test check format compatibility bench clean
 
 run: install ## Serve the default agent on http://127.0.0.1:2024
 	$(BIN)/threadmill serve
@@ -36,8 +36,13 @@ format: install
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
+compatibility: install ## Try every client anew and write docs/compatibility.md
+	rm -f tests/clients/record.json
+	RECORD=1 $(BIN)/pytest tests/clients
+	PYTHONPATH=tests $(BIN)/python tests/docs/test_compatibility.py
+
 bench: install ## Side by side with the in-process floor and the reference server
 	$(BIN)/python bench/run.py
 
 clean:
-	rm -rf $(VENV) .threadmill .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .threadmill .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/clients/js/node_modules

@@ -1,13 +1,23 @@
 """How state becomes bytes: msgpack with an allow-list, never pickle; an odd value never fails a run."""
 
+import copy
 import dataclasses
 from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import ormsgpack
-from langchain_core.messages import BaseMessage
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from pydantic import BaseModel
+
+from threadmill_checkpoints.sealing import Vault
+
+SEALED = "+sealed"
+DEPTH = 200  # what JSON can show
+KINDS = ("null", "bytes", "bytearray", "msgpack")  # LangGraph's `json` makes objects that the allow-list does not know
+
+
+class Unreadable(ValueError):
+    """Stored bytes that are no value."""
 
 
 class Serializer(JsonPlusSerializer):
@@ -22,37 +32,92 @@ class Serializer(JsonPlusSerializer):
     def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
         try:
             return super().dumps_typed(obj)
-        except (TypeError, ValueError, OverflowError, ormsgpack.MsgpackEncodeError):
-            return super().dumps_typed(self._storable(obj, 0))
+        except Exception:  # of the user's classes, whatever they raise
+            return super().dumps_typed(self._storable(obj, ()))
 
-    def _storable(self, value: Any, depth: int) -> Any:
-        """`value` with every part that cannot be stored replaced: large integers and broken text by text."""
-        if depth > 400:
-            return "<nested too deeply>"
-        if isinstance(value, bool) or value is None or isinstance(value, float | bytes):
+    def loads_typed(self, data: tuple[str, bytes]) -> Any:
+        """Raises Unreadable for anything else than this class has written."""
+        kind = data[0]
+        if kind not in KINDS:
+            raise Unreadable(f"Stored values of type {kind!r} are not read.")
+        try:
+            return super().loads_typed(data)
+        except Exception as error:
+            raise Unreadable(f"A stored value of type {kind!r} is damaged: {error}") from error
+
+    def _storable(self, value: Any, within: tuple[int, ...]) -> Any:
+        """`value` with every part that cannot be stored replaced by text. `within`: the ids of what it is a part of."""
+        if value is None or isinstance(value, bool | float | bytes):
             return value
         if isinstance(value, int):
-            return value if -(2**63) <= value < 2**64 else str(value)
+            return value if -(2**63) <= value < 2**64 else _digits(value)
         if isinstance(value, str):
             return value.encode("utf-8", "replace").decode()
-        if isinstance(value, Mapping):
-            return {self._storable(key, depth + 1): self._storable(item, depth + 1) for key, item in value.items()}
-        if isinstance(value, list | deque | set | frozenset):
-            return type(value)(self._storable(item, depth + 1) for item in value)
-        if isinstance(value, tuple) and not hasattr(value, "_fields"):
-            return tuple(self._storable(item, depth + 1) for item in value)
-        return self._object(value, depth)
+        if id(value) in within:
+            return "<contains itself>"
+        if len(within) > DEPTH:
+            return "<nested too deeply>"
+        try:
+            return self._parts(value, (*within, id(value)))
+        except Exception:
+            return _placeholder(value)
 
-    def _object(self, value: Any, depth: int) -> Any:
+    def _parts(self, value: Any, within: tuple[int, ...]) -> Any:
+        if isinstance(value, Mapping):
+            return {self._storable(key, within): self._storable(item, within) for key, item in value.items()}
+        if isinstance(value, list | deque | set | frozenset):
+            return type(value)(self._storable(item, within) for item in value)
+        if isinstance(value, tuple) and not hasattr(value, "_fields"):
+            return tuple(self._storable(item, within) for item in value)
+        if self._holds(value):
+            return value
+        rebuilt = self._rebuilt(value, within)
+        return rebuilt if self._holds(rebuilt) else _placeholder(value)
+
+    def _rebuilt(self, value: Any, within: tuple[int, ...]) -> Any:
+        """A model or dataclass with storable fields."""
+        if isinstance(value, BaseModel):
+            return value.model_copy(update={name: self._storable(part, within) for name, part in vars(value).items()})
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            rebuilt = copy.copy(value)
+            for field in dataclasses.fields(value):
+                object.__setattr__(rebuilt, field.name, self._storable(getattr(value, field.name), within))
+            return rebuilt
+        return value
+
+    def _holds(self, value: Any) -> bool:
         try:
             super().dumps_typed(value)
-            return value
-        except (TypeError, ValueError, OverflowError, ormsgpack.MsgpackEncodeError):
-            pass
-        if isinstance(value, BaseMessage) or hasattr(value, "model_copy"):
-            fields = {name: self._storable(part, depth + 1) for name, part in vars(value).items()}
-            return value.model_copy(update=fields)
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            fields = {f.name: self._storable(getattr(value, f.name), depth + 1) for f in dataclasses.fields(value)}
-            return dataclasses.replace(value, **fields)
-        return f"<{type(value).__module__}.{type(value).__qualname__} cannot be stored>"
+        except Exception:
+            return False
+        return True
+
+
+def _digits(number: int) -> str:
+    try:
+        return str(number)
+    except ValueError:  # more than Python writes out
+        return f"<an integer of {number.bit_length()} bits>"
+
+
+def _placeholder(value: Any) -> str:
+    kind = value if isinstance(value, type) else type(value)
+    return f"<{kind.__module__}.{kind.__qualname__} cannot be stored>"
+
+
+class SealedSerializer(Serializer):
+    """Encrypts what it makes; the type says so, so that what was stored before can be read."""
+
+    def __init__(self, allowed_types: Iterable[tuple[str, ...]], vault: Vault) -> None:
+        super().__init__(allowed_types)
+        self._vault = vault
+
+    def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
+        kind, data = super().dumps_typed(obj)
+        return kind + SEALED, self._vault.seal(data)
+
+    def loads_typed(self, data: tuple[str, bytes]) -> Any:
+        kind, blob = data
+        if kind.endswith(SEALED):
+            return super().loads_typed((kind.removesuffix(SEALED), self._vault.open(blob)))
+        return super().loads_typed(data)

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, cast
 
 from threadmill_checkpoints.database import DatabaseError, Row, Tx
+from threadmill_checkpoints.sealing import Vault, looking_into, opening, sealed, sealed_rows
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -35,9 +36,10 @@ CACHE_KIB = 16 * 1024
 class SqliteTx:
     """`Tx` over a sqlite3 connection."""
 
-    def __init__(self, connection: sqlite3.Connection, now: datetime) -> None:
+    def __init__(self, connection: sqlite3.Connection, now: datetime, vault: Vault | None = None) -> None:
         self.connection = connection
         self.now = now
+        self.vault = vault
         self.committed: list[Callable[[], None]] = []
         self.rolled_back: list[Callable[[], None]] = []
 
@@ -46,16 +48,19 @@ class SqliteTx:
         return DIALECT
 
     def one(self, sql: str, **params: Any) -> Row | None:
-        return cast("Row | None", self.connection.execute(sql, params).fetchone())
+        return cast("Row | None", self._execute(sql, params).fetchone())
 
     def all(self, sql: str, **params: Any) -> list[Row]:
-        return cast("list[Row]", self.connection.execute(sql, params).fetchall())
+        return cast("list[Row]", self._execute(sql, params).fetchall())
 
     def run(self, sql: str, **params: Any) -> int:
-        return self.connection.execute(sql, params).rowcount
+        return self._execute(sql, params).rowcount
 
     def many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
-        self.connection.executemany(sql, rows)
+        self.connection.executemany(sql, rows if self.vault is None else sealed_rows(self.vault, sql, rows))
+
+    def _execute(self, sql: str, params: dict[str, Any]) -> sqlite3.Cursor:
+        return self.connection.execute(sql, params if self.vault is None else sealed(self.vault, sql, params))
 
     def on_commit(self, then: Callable[[], None]) -> None:
         self.committed.append(then)
@@ -106,8 +111,10 @@ class SqliteDatabase:
         readers: int = 4,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         prepare: Callable[[sqlite3.Connection], None] = lambda _: None,
+        vault: Vault | None = None,
     ) -> None:
         self.path = path
+        self._vault = vault
         self.clock = clock
         self.dialect = DIALECT
         self._writes: queue.SimpleQueue[Job] = queue.SimpleQueue()
@@ -145,10 +152,11 @@ class SqliteDatabase:
         connection = sqlite3.connect(
             self.path, isolation_level=None, check_same_thread=False, timeout=10, cached_statements=256
         )
-        connection.row_factory = sqlite3.Row
+        connection.row_factory = sqlite3.Row if self._vault is None else opening(self._vault)
         connection.execute("PRAGMA foreign_keys=ON")
         connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
-        connection.create_function("json_contains", 2, _json_contains, deterministic=True)
+        contains = _json_contains if self._vault is None else looking_into(self._vault, _json_contains)
+        connection.create_function("json_contains", 2, contains, deterministic=True)
         connection.create_function("json_matches", 2, _json_matches, deterministic=True)
         return connection
 
@@ -228,7 +236,7 @@ class SqliteDatabase:
             stop = STOP in jobs
             self._due = None
             later = [self._later.popleft() for _ in range(len(self._later))]
-            _commit(connection, later + [job for job in jobs if job is not STOP], self.clock())
+            _commit(connection, later + [job for job in jobs if job is not STOP], self.clock(), self._vault)
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         connection.close()
 
@@ -259,7 +267,7 @@ class SqliteDatabase:
         while (job := self._reads.get()) is not STOP:
             try:
                 connection.execute("BEGIN")
-                job.result = job.fn(SqliteTx(connection, self.clock()))
+                job.result = job.fn(SqliteTx(connection, self.clock(), self._vault))
             except BaseException as error:  # handed to whoever asked
                 job.error = error
             finally:
@@ -269,7 +277,7 @@ class SqliteDatabase:
         connection.close()
 
 
-def _commit(connection: sqlite3.Connection, jobs: list[Job], now: datetime) -> None:
+def _commit(connection: sqlite3.Connection, jobs: list[Job], now: datetime, vault: Vault | None = None) -> None:
     """Run `jobs` in one transaction of the database, each in a savepoint of its own."""
     if not jobs:
         return
@@ -277,7 +285,7 @@ def _commit(connection: sqlite3.Connection, jobs: list[Job], now: datetime) -> N
     try:
         connection.execute("BEGIN IMMEDIATE")
         for job in jobs:
-            tx = SqliteTx(connection, now)
+            tx = SqliteTx(connection, now, vault)
             connection.execute("SAVEPOINT job")
             try:
                 job.result = job.fn(tx)

@@ -41,6 +41,7 @@ from langgraph.store.base import (
 from langgraph.store.sqlite import SqliteStore
 
 from threadmill_checkpoints.database import Database, DatabaseError, Row, Tx
+from threadmill_checkpoints.sealing import looking_into
 from threadmill_checkpoints.sqlite import SqliteTx
 
 log = logging.getLogger("threadmill.store")
@@ -149,7 +150,9 @@ class Store(BaseStore):
         connection = cast(SqliteTx, tx).connection
         if connection not in self._equipped:
             self._equipped.add(connection)
-            connection.create_function("store_matches", 2, _matches, deterministic=True)
+            vault = cast(SqliteTx, tx).vault
+            matches = _matches if vault is None else looking_into(vault, _matches)
+            connection.create_function("store_matches", 2, matches, deterministic=True)
             connection.create_function("store_fits", 3, _fits, deterministic=True)
             connection.create_function("store_head", 2, _head, deterministic=True)
             if self._embedder is not None:

@@ -74,11 +74,29 @@ class Settings:
     heartbeat_s: float = _setting(
         5.0, "THREADMILL_HEARTBEAT", "Seconds between the comments that keep an idle SSE stream open.", low=0.1
     )
+    ping_s: float = _setting(
+        20.0,
+        "THREADMILL_PING",
+        "Seconds between the pings to a WebSocket; who does not answer within as long is gone.",
+        low=0.1,
+    )
     flush_ms: int = _setting(
         20, "THREADMILL_FLUSH_MS", "Longest time in milliseconds an event is not yet on disk.", low=1, high=25
     )
     max_body_bytes: int = _setting(
         32 * 1024 * 1024, "THREADMILL_MAX_BODY_BYTES", "Largest request body in bytes.", low=1024
+    )
+    compact_after_s: float = _setting(
+        600.0,
+        "THREADMILL_COMPACT_AFTER",
+        "Seconds after a run's end when its tokens are folded into whole messages in the log.",
+        low=0.0,
+    )
+    max_sockets: int = _setting(
+        2000, "THREADMILL_MAX_SOCKETS", "WebSockets one user, or one address without auth, may have open.", low=1
+    )
+    max_subscriptions: int = _setting(
+        1000, "THREADMILL_MAX_SUBSCRIPTIONS", "Threads that one WebSocket may follow.", low=1
     )
     log_level: str = _setting(
         "info",
@@ -107,6 +125,22 @@ class Settings:
     stall_s: float = _setting(
         1.0, "THREADMILL_STALL", "Seconds a node may block the graphs' event loop before it is reported.", low=0.01
     )
+    webhook_secret: str = _setting(
+        "",
+        "THREADMILL_WEBHOOK_SECRET",
+        "Signs webhooks: `whsec_` and base64; several with spaces between while it changes.",
+    )
+    webhook_max_attempts: int = _setting(
+        8, "THREADMILL_WEBHOOK_MAX_ATTEMPTS", "How often a webhook is sent before it is given up.", low=1, high=20
+    )
+    webhook_timeout_s: float = _setting(
+        10.0, "THREADMILL_WEBHOOK_TIMEOUT", "Seconds that one attempt to send a webhook may take.", low=0.1, high=300
+    )
+    egress_allow: str = _setting(
+        "",
+        "THREADMILL_EGRESS_ALLOW",
+        "Networks that are not public and may be called all the same, as `10.0.0.0/8, 192.168.1.7`.",
+    )
 
 
 _KINDS = {bool: "bool", int: "int", float: "float", str: "text", type(Path()): "path"}
@@ -122,22 +156,26 @@ def load_settings(project: Source, **overrides: Any) -> Settings:
     """Precedence: `overrides` not None, environment, `env` of langgraph.json, its `threadmill` section, default."""
     if unknown := overrides.keys() - {s.name for s in SETTINGS}:
         raise TypeError(f"no such setting: {', '.join(sorted(unknown))}")
-    environment = {**project.env, **os.environ}
-    values: dict[str, Any] = {}
+    variables, values = environment(project.env), dict[str, Any]()
     for setting in SETTINGS:
-        source, value = _find(setting, overrides, environment, project)
+        source, value = _find(setting, overrides, variables, project)
         values[setting.name] = _parse(setting, source, value)
     values["data_dir"] = (project.root / values["data_dir"].expanduser()).resolve()
     return Settings(**values)
 
 
-def _find(setting: Setting, overrides: Any, environment: Mapping[str, str], project: Source) -> tuple[str, Any]:
+def environment(env: Mapping[str, str]) -> dict[str, str]:
+    """The process's variables, which win over `env` of langgraph.json."""
+    return {**env, **os.environ}
+
+
+def _find(setting: Setting, overrides: Any, variables: Mapping[str, str], project: Source) -> tuple[str, Any]:
     section = project.raw.get("threadmill", {})
     if overrides.get(setting.name) is not None:
         return f"--{setting.name.replace('_', '-')}", overrides[setting.name]
     for variable in (setting.env, setting.fallback_env):
-        if variable and environment.get(variable, "") != "":
-            return variable, environment[variable]
+        if variable and variables.get(variable, "") != "":
+            return variable, variables[variable]
     if setting.name in section:
         return f"{project.path}: threadmill.{setting.name}", section[setting.name]
     return "default", setting.default
@@ -172,7 +210,7 @@ def _convert(setting: Setting, value: Any) -> Any:
         return number
     if setting.kind == "path" and isinstance(text, (str, Path)) and text:
         return Path(text)
-    if setting.kind == "text" and isinstance(text, str) and text:
+    if setting.kind == "text" and isinstance(text, str) and (text or not setting.default):
         return text
     if setting.kind == "choice" and isinstance(text, str):
         return {choice.casefold(): choice for choice in setting.choices}[text.casefold()]

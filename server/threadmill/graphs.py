@@ -19,7 +19,7 @@ from contextlib import AbstractContextManager, asynccontextmanager, contextmanag
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, TypeVar, cast
 
 from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph._internal import _serde
@@ -36,6 +36,7 @@ from threadmill.langgraph_json.project import Project, package_parent
 
 Access: TypeAlias = Literal["threads.create_run", "threads.read", "threads.update", "assistants.read"]
 Graph: TypeAlias = Pregel[Any, Any, Any, Any]
+T = TypeVar("T")
 
 _ACCEPTED = "a compiled graph, a StateGraph, an @entrypoint, or a function that makes one of these"
 _HERE = Path(__file__).resolve().parent
@@ -136,17 +137,29 @@ class Graphs:
             raise GraphLoadError(_import_failure(spec, error, folders)) from error
 
 
-def load_auth(project: Project) -> Auth | None:
-    """The object that langgraph.json names under `auth`."""
-    spec = project.auth
-    if spec is None:
-        return None
-    module = Graphs(project)._imported(spec)
-    found = getattr(module, spec.attribute, None)
-    if not isinstance(found, Auth):
-        kind = "missing" if found is None else f"a {type(found).__name__}"
-        raise GraphLoadError(f"{project.path}: auth.path: {spec.attribute} is {kind}, not a langgraph_sdk.Auth object.")
+def load_object(project: Project, spec: GraphSpec, kind: type[T], where: str) -> T:
+    """What langgraph.json names at `where`, which has to be a `kind`. Raises GraphLoadError."""
+    found = getattr(imported(project, spec), spec.attribute, None)
+    if not isinstance(found, kind):
+        is_a = "missing" if found is None else f"a {type(found).__name__}"
+        name = f"{kind.__module__.partition('.')[0]}.{kind.__name__}"
+        raise GraphLoadError(f"{project.path}: {where}: {spec.attribute} is {is_a}, not a {name} object.")
     return found
+
+
+def load_auth(project: Project) -> Auth | None:
+    return None if project.auth is None else load_object(project, project.auth, Auth, "auth.path")
+
+
+def imported(project: Project, spec: GraphSpec) -> ModuleType:
+    """A file that a graph is in has been imported: a second time would make its types other types."""
+    loaded = [one for one in list(sys.modules.values()) if spec.file and _file_of(one) == spec.file]
+    return loaded[0] if loaded else Graphs(project)._imported(spec)
+
+
+def _file_of(module: Any) -> Path | None:
+    name = getattr(module, "__file__", None)
+    return Path(name) if isinstance(name, str) else None
 
 
 @dataclass(frozen=True)

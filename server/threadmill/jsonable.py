@@ -11,7 +11,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any, cast
+from typing import Any
 
 import orjson
 from langchain_core.messages import BaseMessage
@@ -28,7 +28,7 @@ def dumps(value: Any) -> bytes:
     try:
         return orjson.dumps(value, _default, OPTIONS)
     except TypeError:
-        return orjson.dumps(_plain(value, 0), _default, OPTIONS)
+        return orjson.dumps(_plain(value, ()), _default, OPTIONS)
 
 
 def dumps_text(value: Any) -> str:
@@ -55,6 +55,15 @@ def message_fields(message: BaseMessage) -> dict[str, Any]:
     if message.model_extra:
         fields.update(message.model_extra)
     return fields
+
+
+def error_fields(error: BaseException) -> dict[str, str]:
+    """An exception as the wire shows it."""
+    try:
+        message = str(error)
+    except Exception:
+        message = "<its message cannot be read>"
+    return {"error": type(error).__name__, "message": message}
 
 
 def _interrupt(interrupt: Interrupt) -> dict[str, Any]:
@@ -84,7 +93,7 @@ KINDS: tuple[tuple[type | tuple[type, ...], Callable[[Any], Any]], ...] = (
     ((set, frozenset, deque), list),
     (tuple, lambda value: value._asdict() if hasattr(value, "_asdict") else list(value)),
     ((bytes, bytearray, memoryview), _base64),
-    (BaseException, lambda error: {"error": type(error).__name__, "message": str(error)}),
+    (BaseException, error_fields),
     (Decimal, str),
     (Mapping, dict),
     (type, lambda kind: f"<class '{kind.__module__}.{kind.__qualname__}'>"),
@@ -103,30 +112,49 @@ def _default(value: Any) -> Any:
         return value.pattern if hasattr(value, "pattern") else str(value)
     if hasattr(value, "key") and type(value).__name__ == "ZoneInfo":
         return str(value)
-    return f"<{type(value).__module__}.{type(value).__qualname__} has no JSON form>"
+    return _placeholder(value)
 
 
-def _plain(value: Any, depth: int) -> Any:
-    """The slow path: rebuilds `value` with every part that orjson would refuse made harmless."""
-    if depth > DEPTH:
-        return "<nested too deeply>"
+def _plain(value: Any, within: tuple[int, ...]) -> Any:
+    """The slow path: rebuilds `value` with every part that orjson would refuse made harmless.
+
+    `within` holds the ids of what it is a part of.
+    """
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode() if _lone_surrogate(value) else value
     if isinstance(value, int):
-        return value if -(2**63) <= value < 2**64 else str(value)
+        return value if -(2**63) <= value < 2**64 else _digits(value)
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {str(_plain(key, depth + 1)): _plain(item, depth + 1) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset | deque) and not hasattr(value, "_asdict"):
-        return [_plain(item, depth + 1) for item in value]
+    if id(value) in within:
+        return "<contains itself>"
+    if len(within) > DEPTH:
+        return "<nested too deeply>"
+    within = (*within, id(value))
     try:
-        simple = orjson.loads(orjson.dumps(value, option=OPTIONS))  # dates, UUIDs, enums
-    except TypeError:
-        simple = _plain(_default(value), depth + 1)
-    return cast("Any", simple)
+        if isinstance(value, dict):
+            return {str(_plain(key, within)): _plain(item, within) for key, item in value.items()}
+        if isinstance(value, list | tuple | set | frozenset | deque) and not hasattr(value, "_asdict"):
+            return [_plain(item, within) for item in value]
+        try:
+            return orjson.loads(orjson.dumps(value, option=OPTIONS))  # dates, UUIDs, enums
+        except TypeError:
+            return _plain(_default(value), within)
+    except Exception:  # of the user's classes, whatever they raise
+        return _placeholder(value)
+
+
+def _digits(number: int) -> str:
+    try:
+        return str(number)
+    except ValueError:  # more than Python writes out
+        return f"<an integer of {number.bit_length()} bits>"
+
+
+def _placeholder(value: Any) -> str:
+    return f"<{type(value).__module__}.{type(value).__qualname__} has no JSON form>"
 
 
 def _lone_surrogate(text: str) -> bool:

@@ -133,8 +133,8 @@ class Metrics:
 
     @contextmanager
     def stream(self, kind: str) -> Iterator[None]:
-        """An answer that lasts: `events` is a session, `wait` only waits for an output. On the HTTP loop only."""
-        began, session = self._clock(), kind == "events"
+        """An answer that lasts: `events` and `socket` are sessions, `wait` only waits for an output. On the HTTP loop."""
+        began, session = self._clock(), kind != "wait"
         self._streams.labels(kind).inc()
         if session:
             self._open_sessions += 1
@@ -251,6 +251,10 @@ class _Asked(Collector):
         for status in ("success", "error", "timeout", "interrupted"):
             ended.add_metric([status], counters.get(f"runs_{status}", 0))
         yield ended
+        sent = CounterMetricFamily("threadmill_webhooks", "Webhooks that need no more attempt", labels=["outcome"])
+        for outcome in ("delivered", "dead"):
+            sent.add_metric([outcome], counters.get(f"webhooks_{outcome}", 0))
+        yield sent
         runs = GaugeMetricFamily("threadmill_runs", "Runs that have not ended", labels=["status"])
         runs.add_metric(["pending"], now.pending)
         runs.add_metric(["running"], now.running)

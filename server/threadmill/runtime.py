@@ -5,7 +5,6 @@ import importlib
 import importlib.util
 import os
 import socket
-import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -20,19 +19,20 @@ from langchain_core.embeddings import Embeddings
 from langgraph.store.base import TTLConfig
 from langgraph_sdk import Auth
 
-from threadmill import assistants, threads
+from threadmill import assistants, egress, encryption, interrupts, threads, webhooks
 from threadmill.config import Settings
 from threadmill.crons import Cron, Ticker
 from threadmill.errors import ConfigError, Unavailable
+from threadmill.events.compaction import Compaction
 from threadmill.events.log import EventLog
-from threadmill.graphs import Graphs, load_auth
+from threadmill.graphs import Graphs, imported, load_auth
 from threadmill.ids import new_id, stamp
 from threadmill.jsonable import dumps
 from threadmill.langgraph_json.project import Project
 from threadmill.langgraph_json.store import StoreIndex
 from threadmill.metrics import Metrics, Snapshot
 from threadmill.retention import Retention, set_default
-from threadmill.runs import queue, run
+from threadmill.runs import queue, run, steering
 from threadmill.runs.executor import Executor
 from threadmill.runs.run import Action, Run
 from threadmill.runs.stall import StallWatch
@@ -41,13 +41,18 @@ from threadmill.runs.worker import Limits, Worker
 from threadmill.scope import ALL, Scope
 from threadmill.signals import Signals
 from threadmill.state import States
+from threadmill.streaming import v2
+from threadmill.streaming.feed import FeedReader
 from threadmill.streaming.v1 import Reader
 from threadmill.threads import Thread
+from threadmill.webhooks import Webhooks
 from threadmill_checkpoints.database import Database, DatabaseError, Tx
 from threadmill_checkpoints.migrate import migrate_sqlite
 from threadmill_checkpoints.saver import rows as checkpoints
+from threadmill_checkpoints.saver.deferred import DeferredSaver
 from threadmill_checkpoints.saver.sqlite import SqliteSaver
-from threadmill_checkpoints.serde import Serializer
+from threadmill_checkpoints.sealing import Vault
+from threadmill_checkpoints.serde import SealedSerializer, Serializer
 from threadmill_checkpoints.sqlite import SqliteDatabase
 from threadmill_checkpoints.store import Index, Store
 from threadmill_checkpoints.store import prepare as prepare_store
@@ -71,24 +76,41 @@ class Runtime:
     worker: Worker
     states: States
     reader: Reader
+    events: v2.Reader
+    feed: FeedReader
     state_loop: asyncio.AbstractEventLoop
     store: Store
     metrics: Metrics
     retention: Retention
+    webhooks: Webhooks
     auth: Auth | None = None
 
     # Runs
 
     async def submit(
-        self, scope: Scope, request: Request, thread_id: str | None, request_id: str, run_id: str | None = None
+        self,
+        scope: Scope,
+        request: Request,
+        thread_id: str | None,
+        request_id: str,
+        run_id: str | None = None,
+        decide: Callable[[Tx, Request], Request] | None = None,
     ) -> Submitted:
-        """One transaction accepts the run and, when its turn is now, starts it."""
-        asked = [(request, run_id or new_id())]
-        submitted = await self.database.write(self._submit, scope, asked, thread_id, request_id)
+        """One transaction accepts the run and, when its turn is now, starts it. `decide` has a last look in it: it may
+        change the request, or raise."""
+        self.webhooks.check(request.webhook)
+
+        def accept(tx: Tx) -> list[Submitted]:
+            final = decide(tx, request) if decide is not None else request
+            return self._submit(tx, scope, [(final, run_id or new_id())], thread_id, request_id)
+
+        submitted = await self.database.write(accept)
         return submitted[0]
 
     async def submit_all(self, scope: Scope, requests: list[Request], request_id: str) -> list[Run]:
         """Stateless runs, all or none."""
+        for request in requests:
+            self.webhooks.check(request.webhook)
         asked = [(one, new_id()) for one in requests]
         submitted = await self.database.write(self._submit, scope, asked, None, request_id)
         return [one.accepted for one in submitted]
@@ -98,8 +120,17 @@ class Runtime:
     ) -> list[Submitted]:
         done = []
         for request, run_id in requests:
+            if not self.webhooks.enabled:
+                request = replace(request, webhook=None)
             one = submit(
-                tx, scope, request, run_id=run_id, thread_id=thread_id, request_id=request_id, new_thread=new_id()
+                tx,
+                scope,
+                request,
+                run_id=run_id,
+                thread_id=thread_id,
+                request_id=request_id,
+                new_thread=new_id(),
+                end=self.worker.end_waiting,
             )
             if one.run.graph_id in self.graphs.errors:
                 raise Unavailable(str(self.graphs.errors[one.run.graph_id]))
@@ -112,6 +143,7 @@ class Runtime:
             started = self.worker.claim(tx, one.run.run_id)
             if started is None:
                 tx.on_commit(partial(self.signals.notify, "queue"))
+                tx.on_commit(partial(self.signals.notify, "feed"))
             done.append(replace(one, run=started) if started else one)
         return done
 
@@ -129,17 +161,91 @@ class Runtime:
         """Ask active runs to stop; returns those that were active. Finished ones are left as they are."""
         stopped = await self.database.write(self._cancel, thread_id, run_ids, action)
         for one in stopped:
-            self.worker.stop(one.run_id, action, reason)
-            self.signals.notify(f"run:{one.run_id}")
-            self.signals.notify(f"thread:{thread_id}")
+            self._stopping(one, action, reason)
         return stopped
+
+    def _stopping(self, one: Run, action: Action, reason: str) -> None:
+        self.worker.stop(one.run_id, action, reason)
+        self.signals.notify(f"run:{one.run_id}")
+        self.signals.notify(f"thread:{one.thread_id}")
+        self.signals.notify("feed")
 
     def _cancel(self, tx: Tx, thread_id: str, run_ids: list[str], action: Action) -> list[Run]:
         there = [one for one in run.active(tx, thread_id) if one.run_id in run_ids]
         for one in there:
-            # A pending run has nothing to roll back; it stays, as interrupted.
-            queue.stop(tx, one, action if one.status == "running" else "interrupt")
+            if one.status == "running" or (one.attempt and action == "stop"):
+                queue.stop(tx, one, action)
+            else:  # a run that has not begun has nothing to roll back; it stays, as interrupted
+                self.worker.end_waiting(tx, one, action if one.attempt else "interrupt")
+            tx.on_commit(partial(self.signals.notify, "queue"))
         return there
+
+    async def stop_turn(self, thread_id: str, run_id: str | None = None) -> Run | None:
+        """Stop what runs on the thread, keeping all that was said; returns it. Whoever stops need not know its id."""
+
+        def choose(tx: Tx) -> list[Run]:
+            there = [one for one in run.active(tx, thread_id) if run_id in (None, one.run_id)]
+            first = sorted(there, key=lambda one: one.status != "running")[:1]
+            return self._cancel(tx, thread_id, [one.run_id for one in first], "stop")
+
+        stopped = await self.database.write(choose)
+        for one in stopped:
+            self._stopping(one, "stop", "stopped by the user")
+        return stopped[0] if stopped else None
+
+    async def say(self, thread_id: str, message: dict[str, Any]) -> Run | None:
+        """To the run that is under way; it is part of it, or of a run after it, once this returns."""
+
+        def keep(tx: Tx) -> Run | None:
+            now = next((one for one in run.active(tx, thread_id) if one.status == "running"), None)
+            if now is not None:
+                steering.inject(tx, now.run_id, message)
+                tx.on_commit(partial(self.worker.say, now.run_id, message))
+            return now
+
+        return await self.database.write(keep)
+
+    async def pause(self, thread_id: str, run_id: str | None = None) -> Run | None:
+        """Hold up the run at its next safe point; None when there is none. Waits for that point, but not for ever."""
+
+        def hold(tx: Tx) -> Run | None:
+            there = [one for one in run.active(tx, thread_id) if run_id in (None, one.run_id)]
+            now = min(there, key=lambda one: one.status != "running", default=None)
+            if now is not None:
+                steering.pause(tx, now)
+                tx.on_commit(partial(self.worker.pause, now.run_id))
+                tx.on_commit(partial(self.signals.notify, "feed"))
+            return now
+
+        now = await self.database.write(hold)
+        if now is not None and now.status == "running":
+            with self.signals.subscribe(f"run:{now.run_id}") as waiter:
+                await waiter.wait(STOP_S)
+        return now
+
+    async def resume(self, thread_id: str, run_id: str | None = None) -> Run | None:
+        """Let a paused run go on; None when there is none."""
+
+        def release(tx: Tx) -> Run | None:
+            for one in run.active(tx, thread_id):
+                if run_id in (None, one.run_id) and steering.resume(tx, one.run_id):
+                    tx.on_commit(partial(self.signals.notify, "queue"))
+                    tx.on_commit(partial(self.signals.notify, "feed"))
+                    return one
+            return None
+
+        return await self.database.write(release)
+
+    async def move(self, scope: Scope, thread_id: str, run_id: str, to: int) -> None:
+        """Give a waiting run another place, 0 being the next. Raises NotFound, or Conflict when it has begun."""
+
+        def change(tx: Tx) -> None:
+            run.get(tx, scope, thread_id, run_id)
+            steering.move(tx, thread_id, run_id, to)
+
+        await self.database.write(change)
+        self.signals.notify("queue")  # it may have been a paused one that held up the others
+        self.signals.notify("feed")
 
     async def ended(self, run_id: str, timeout_s: float = STOP_S) -> bool:
         """Wait until the run is no longer active."""
@@ -161,6 +267,7 @@ class Runtime:
         await self._stop_all(thread_id)
         await self.database.write(threads.delete, scope, thread_id)
         self.log.forget(thread_id)
+        self.signals.notify("feed")
 
     async def delete_run(self, scope: Scope, thread_id: str, run_id: str) -> None:
         """Stop it if it runs, then remove it with its checkpoints."""
@@ -174,6 +281,8 @@ class Runtime:
     def _delete_run(self, tx: Tx, scope: Scope, thread_id: str, run_id: str) -> None:
         run.get(tx, scope, thread_id, run_id)
         checkpoints.delete_for_runs(tx, [run_id], thread_id)
+        interrupts.put(tx, thread_id, self.states.pending(tx, thread_id))
+        threads.forget_values(tx, thread_id)
         self.log.erase_run(tx, thread_id, run_id)
         queue.delete(tx, run_id)
 
@@ -222,14 +331,15 @@ async def open_runtime(project: Project, settings: Settings, graphs: Graphs) -> 
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     lock = _lock(settings.data_dir)
     name = f"{socket.gethostname()}:{os.getpid()}:{new_id()}"
-    database = _open_sqlite(settings, index)
+    vault = encryption.load(project)
+    database = _open_sqlite(settings, index, vault)
     signals = Signals()
     log = EventLog(database, signals, flush_s=settings.flush_ms / 1000, ring_bytes=settings.ring_bytes)
     memory = _open_store(project, database, index)
-    serde = Serializer(project.allowed_types)
+    serde = Serializer(project.allowed_types) if vault is None else SealedSerializer(project.allowed_types, vault)
 
-    def new_saver(**options: Any) -> SqliteSaver:
-        return SqliteSaver(database, serde=serde, **options)
+    def new_saver(*, defer: bool = False, **options: Any) -> SqliteSaver:
+        return (DeferredSaver if defer else SqliteSaver)(database, serde=serde, **options)
 
     executor = Executor(graphs, database, memory, new_saver, settings.run_timeout_s, settings.recursion_limit)
     limits = Limits(settings.max_concurrent_runs, settings.lease_s, settings.max_attempts)
@@ -247,15 +357,18 @@ async def open_runtime(project: Project, settings: Settings, graphs: Graphs) -> 
         worker,
         States(graphs, database, memory, new_saver),
         Reader(log, database, signals, settings.heartbeat_s, metrics),
+        v2.Reader(log, database, signals, settings.heartbeat_s),
+        FeedReader(database, log, signals, settings.heartbeat_s),
         state_loop,
         memory,
         metrics,
         Retention(database, log, serde.loads_typed, project.retention),
+        _open_webhooks(project, settings, database, signals),
         load_auth(project),
     )
     try:
         known = [(one.id, one.description) for one in project.graphs.values()]
-        await database.write(assistants.ensure_defaults, known)
+        await database.write(assistants.ensure_defaults, known, project.assistant_configs)
         await database.write(set_default, project.retention)
         state_thread.start()
         await worker.start()
@@ -264,6 +377,10 @@ async def open_runtime(project: Project, settings: Settings, graphs: Graphs) -> 
         metrics.watch("graphs", worker.loop)
         sweeper = asyncio.create_task(_sweep(memory, project.store.sweep_interval * 60))
         retention = asyncio.create_task(runtime.retention.run())
+        sending = asyncio.create_task(runtime.webhooks.run())
+        compaction = asyncio.create_task(
+            Compaction(database, settings.compact_after_s, min(60.0, max(0.1, settings.compact_after_s / 4))).run()
+        )
         ticker = asyncio.create_task(Ticker(database, signals, runtime.submit_cron).run())
         try:
             yield runtime
@@ -271,14 +388,19 @@ async def open_runtime(project: Project, settings: Settings, graphs: Graphs) -> 
             sweeper.cancel()
             retention.cancel()
             ticker.cancel()
+            compaction.cancel()
             metrics.close()
             watch.close()
             await runtime.stop()
+            sending.cancel()  # last: runs that the drain ends are told of
+            await asyncio.wait({sending})
     finally:
         if state_thread.is_alive():
             state_loop.call_soon_threadsafe(state_loop.stop)
         memory.close()
         await database.close()
+        if vault is not None:
+            vault.close()
         lock.close()
 
 
@@ -303,7 +425,7 @@ def _snapshot(tx: Tx) -> Snapshot:
     return Snapshot(sizes["pending"], sizes["running"], waited("first"), waited("middle"), waited("free"), counters)
 
 
-def _open_sqlite(settings: Settings, index: Index | None) -> SqliteDatabase:
+def _open_sqlite(settings: Settings, index: Index | None, vault: Vault | None) -> SqliteDatabase:
     def prepare(connection: Any) -> None:
         migrate_sqlite(connection)
         prepare_store(connection, index=index)
@@ -313,6 +435,7 @@ def _open_sqlite(settings: Settings, index: Index | None) -> SqliteDatabase:
             settings.data_dir / "threadmill.sqlite",
             synchronous="NORMAL" if settings.sqlite_synchronous == "NORMAL" else "FULL",
             prepare=prepare,
+            vault=vault,
         )
     except DatabaseError as error:
         raise ConfigError(str(error)) from error
@@ -324,6 +447,21 @@ def _open_store(project: Project, database: Database, index: Index | None) -> St
     return Store(database, index=index, ttl=ttl, dumps=dumps)
 
 
+def _open_webhooks(project: Project, settings: Settings, database: Database, signals: Signals) -> Webhooks:
+    allowed = egress.networks(settings.egress_allow)
+    if not project.webhooks.disable_loopback:
+        allowed += egress.LOOPBACK
+    return Webhooks(
+        database,
+        signals,
+        egress.Egress(allowed, timeout_s=settings.webhook_timeout_s),
+        project.webhooks,
+        keys=webhooks.secrets(settings.webhook_secret),
+        max_attempts=settings.webhook_max_attempts,
+        timeout_s=settings.webhook_timeout_s,
+    )
+
+
 def _index(project: Project) -> Index | None:
     wanted = project.store.index
     return None if wanted is None else Index(wanted.dims, _embedding(project, wanted), wanted.fields)
@@ -333,9 +471,7 @@ def _embedding(project: Project, wanted: StoreIndex) -> Callable[[list[str]], An
     """The user's function; or, if there is no such module or it has no such name, a model of a provider."""
     where, spec = f"{project.path}: store.index.embed is {wanted.embed!r}", wanted.function
     if spec is not None and (spec.file or importlib.util.find_spec((spec.module or "").partition(".")[0])):
-        # A file that a graph is in has been imported: a second time would make its types other types.
-        loaded = [one for one in list(sys.modules.values()) if spec.file and _file_of(one) == spec.file]
-        found = getattr(loaded[0] if loaded else Graphs(project)._imported(spec), spec.attribute, None)
+        found = getattr(imported(project, spec), spec.attribute, None)
         if isinstance(found, Embeddings):
             return found.aembed_documents
         if callable(found):
@@ -352,11 +488,6 @@ def _embedding(project: Project, wanted: StoreIndex) -> Callable[[list[str]], An
         return cast("Callable[[list[str]], Any]", models.init_embeddings(wanted.embed).aembed_documents)
     except Exception as error:  # each provider's package has errors of its own
         raise ConfigError(f"{where}, which cannot be used: {type(error).__name__}: {error}") from error
-
-
-def _file_of(module: Any) -> Path | None:
-    name = getattr(module, "__file__", None)
-    return Path(name) if isinstance(name, str) else None
 
 
 async def _sweep(memory: Store, every_s: float) -> None:

@@ -6,18 +6,18 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager, nullcontext
+from contextlib import contextmanager
 from types import FrameType
 
 import structlog
 import uvicorn
 
-from threadmill.app import create_app
+from threadmill import loopback
+from threadmill.app import App
 from threadmill.config import Settings
-from threadmill.errors import ConfigError
 from threadmill.graphs import Graphs
 from threadmill.langgraph_json.project import Project
-from threadmill.runtime import Runtime, open_runtime
+from threadmill.runtime import Runtime
 
 logger = structlog.get_logger("threadmill.server")
 
@@ -75,6 +75,7 @@ def run(
 
     `started` is told the url and the graphs once requests are served; without it a log line tells them.
     """
+    loopback.prepare()
     graphs = Graphs(project)
     graphs.load(keep_going=keep_going)
     for graph_id, error in graphs.errors.items():
@@ -87,13 +88,17 @@ def run(
         else:
             logger.info("serving", url=url, graphs=graphs.ids(), data=str(settings.data_dir))
 
-    app = create_app(lambda: nullcontext(server.runtime), max_body_bytes=settings.max_body_bytes)
+    app = App(project, settings, graphs)
     config = uvicorn.Config(
         app,
         log_config=None,
         access_log=False,
-        lifespan="on",
+        lifespan="off",
         timeout_keep_alive=75,
+        ws="websockets-sansio",
+        ws_max_size=settings.max_body_bytes,
+        ws_ping_interval=settings.ping_s,
+        ws_ping_timeout=settings.ping_s,
         timeout_graceful_shutdown=LINGER_S,
         server_header=False,
     )
@@ -101,14 +106,9 @@ def run(
     server.on_started = serving
 
     async def main() -> None:
-        # Not in the app's lifespan, which turns what goes wrong into a traceback and an exit code of uvicorn's own.
-        async with AsyncExitStack() as stack:
-            try:
-                server.runtime = await stack.enter_async_context(open_runtime(project, settings, graphs))
-            except OSError as error:
-                raise ConfigError(
-                    f"{settings.data_dir} cannot be used as the data directory: {error.strerror or error}."
-                ) from error
+        # Not by uvicorn, which turns what goes wrong into a traceback and an exit code of its own.
+        async with app.lifespan():
+            server.runtime = app.runtime
             await server.serve(sockets=[listening])
 
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -13,9 +13,10 @@ from langgraph.errors import InvalidUpdateError
 from langgraph.store.base import BaseStore
 from langgraph.types import Command, Interrupt, PregelTask, StateSnapshot, StateUpdate
 
-from threadmill import threads
+from threadmill import interrupts, threads
 from threadmill.errors import BadRequest, Conflict
 from threadmill.graphs import Graph, Graphs, output_of
+from threadmill.interrupts import Pending
 from threadmill.jsonable import dumps
 from threadmill.scope import Scope
 from threadmill.threads import Thread
@@ -152,11 +153,13 @@ class States:
             thread_id,
             outcome="interrupted" if snapshot.next else "idle",
             values=dumps(values),
-            interrupts={
-                task.id: [_interrupt(one) for one in task.interrupts] for task in snapshot.tasks if task.interrupts
-            },
+            pending=self.pending(tx, thread_id),
             summary=threads.summarise(values.get("messages")) if isinstance(values, dict) else None,
         )
+
+    def pending(self, tx: Tx, thread_id: str) -> list[Pending]:
+        """What the thread waits for, as its newest checkpoint has it."""
+        return interrupts.of_head(tx, thread_id, self.new_saver().serde.loads_typed)
 
     @asynccontextmanager
     async def _open(

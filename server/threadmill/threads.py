@@ -8,8 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
+from langchain_core.messages import AIMessage, ToolMessage
+
+from threadmill import interrupts
 from threadmill.errors import Conflict, NotFound
 from threadmill.ids import stamp
+from threadmill.interrupts import Pending
 from threadmill.jsonable import dumps_text
 from threadmill.scope import ALL, Scope
 from threadmill_checkpoints.database import Row, Tx
@@ -26,15 +30,19 @@ STATUS = (
     "AND runs.status IN ('pending', 'running')) THEN 'busy' ELSE outcome END"
 )
 COLUMNS = (
-    "threads.thread_id, created_at, updated_at, state_updated_at, metadata, config, error, interrupts, title, "
-    f"title_source, preview, message_count, last_activity_at, {STATUS} AS status"
+    "threads.thread_id, created_at, updated_at, state_updated_at, metadata, config, error, title, title_source, "
+    f"preview, message_count, last_activity_at, {STATUS} AS status, "
+    f"CASE WHEN has_state THEN {interrupts.LISTED} END AS interrupts"
 )
 VALUES = "(SELECT data FROM thread_values WHERE thread_values.thread_id = threads.thread_id) AS data"
 
 
 @dataclass(frozen=True, slots=True)
 class Thread:
-    """`values` is the newest state as JSON bytes, None when not read or not there yet."""
+    """`values` is the newest state as JSON bytes, None when not read or not there yet.
+
+    `interrupts` is what the thread waits for, task id → [{id, value}]; None before there is a state.
+    """
 
     thread_id: str
     created_at: str
@@ -55,8 +63,10 @@ class Thread:
     @classmethod
     def from_row(cls, row: Row) -> Self:
         fields = {name: row[name] for name in cls.__slots__ if name != "values"}
-        for name in ("metadata", "config", "error", "interrupts"):
+        for name in ("metadata", "config", "error"):
             fields[name] = json.loads(fields[name]) if fields[name] is not None else None
+        if fields["interrupts"] is not None:
+            fields["interrupts"] = interrupts.by_task(fields["interrupts"])
         return cls(**fields, values=row["data"] if "data" in row.keys() else None)  # noqa: SIM118
 
 
@@ -139,8 +149,8 @@ def copy(tx: Tx, scope: Scope, source: str, target: str) -> None:
     thread = get(tx, scope, source)
     create(tx, target, metadata=thread.metadata)
     tx.run(
-        "UPDATE threads SET (config, outcome, error, interrupts, title, title_source, preview, message_count) = "
-        "(SELECT config, outcome, error, interrupts, title, title_source, preview, message_count FROM threads AS s "
+        "UPDATE threads SET (config, outcome, error, has_state, title, title_source, preview, message_count) = "
+        "(SELECT config, outcome, error, has_state, title, title_source, preview, message_count FROM threads AS s "
         "WHERE s.thread_id = :source) WHERE thread_id = :target",
         source=source,
         target=target,
@@ -150,6 +160,7 @@ def copy(tx: Tx, scope: Scope, source: str, target: str) -> None:
         source=source,
         target=target,
     )
+    interrupts.copy(tx, source, target)
     checkpoints.copy_thread(tx, source, target)
 
 
@@ -181,21 +192,21 @@ def set_state(
     *,
     outcome: Outcome,
     values: bytes | None,
-    interrupts: Mapping[str, Any] | None = None,
+    pending: Sequence[Pending] = (),
     error: Mapping[str, Any] | None = None,
     summary: "Summary | None" = None,
 ) -> None:
     """What a finished run or a state update leaves. `values` None keeps the ones there are."""
     now = stamp(tx.now)
     tx.run(
-        "UPDATE threads SET outcome = :outcome, interrupts = :interrupts, error = :error, updated_at = :now, "
+        "UPDATE threads SET outcome = :outcome, has_state = 1, error = :error, updated_at = :now, "
         "state_updated_at = :now, last_activity_at = :now WHERE thread_id = :thread_id",
         thread_id=thread_id,
         outcome=outcome,
-        interrupts=dumps_text(interrupts or {}),
         error=None if error is None else dumps_text(error),
         now=now,
     )
+    interrupts.put(tx, thread_id, pending)
     if values is not None:
         tx.run(
             "INSERT INTO thread_values (thread_id, data) VALUES (:thread_id, :data) "
@@ -205,15 +216,33 @@ def set_state(
         )
     if summary is not None:
         tx.run(
-            "UPDATE threads SET preview = :preview, message_count = :count, "
+            "UPDATE threads SET preview = :preview, message_count = :count, open_calls = :open_calls, "
             "title = CASE WHEN title_source = 'user' THEN title ELSE :title END, "
             "title_source = CASE WHEN title_source = 'user' THEN 'user' WHEN :title IS NULL THEN NULL ELSE 'auto' END "
             "WHERE thread_id = :thread_id",
             thread_id=thread_id,
             preview=summary.preview,
             count=summary.message_count,
+            open_calls=summary.open_calls,
             title=summary.title,
         )
+
+
+def left(tx: Tx, thread_id: str) -> tuple[int, Outcome]:
+    """The highest number of its log, and what its last run left."""
+    row = tx.one("SELECT seq, outcome FROM threads WHERE thread_id = :thread_id", thread_id=thread_id)
+    return (row["seq"], row["outcome"]) if row else (0, "idle")
+
+
+def may_have_open_calls(tx: Tx, thread_id: str) -> bool:
+    """Whether the state must be looked at before a new turn."""
+    row = tx.one("SELECT open_calls, has_state FROM threads WHERE thread_id = :thread_id", thread_id=thread_id)
+    return row is not None and bool(row["has_state"]) and row["open_calls"] != 0
+
+
+def forget_open_calls(tx: Tx, thread_id: str) -> None:
+    """A run changes the state from here on, and may end without telling."""
+    tx.run("UPDATE threads SET open_calls = NULL WHERE thread_id = :thread_id", thread_id=thread_id)
 
 
 def forget_values(tx: Tx, thread_id: str) -> None:
@@ -221,12 +250,13 @@ def forget_values(tx: Tx, thread_id: str) -> None:
     tx.run("DELETE FROM thread_values WHERE thread_id = :thread_id", thread_id=thread_id)
 
 
-def undo_run(tx: Tx, thread_id: str, error: Mapping[str, Any]) -> None:
+def undo_run(tx: Tx, thread_id: str, error: Mapping[str, Any], pending: Sequence[Pending]) -> None:
     """A run was rolled back: the state is what it was before, and so is what the thread waits for."""
+    interrupts.put(tx, thread_id, pending)
     tx.run(
-        "UPDATE threads SET outcome = CASE WHEN coalesce(interrupts, '{}') = '{}' THEN 'idle' ELSE 'interrupted' END, "
-        "error = :error, updated_at = :now WHERE thread_id = :thread_id",
+        "UPDATE threads SET outcome = :outcome, error = :error, updated_at = :now WHERE thread_id = :thread_id",
         thread_id=thread_id,
+        outcome="interrupted" if pending else "idle",
         error=dumps_text(error),
         now=stamp(tx.now),
     )
@@ -254,6 +284,7 @@ class Summary:
     title: str | None
     preview: str | None
     message_count: int
+    open_calls: bool = False  # the last message that calls tools has no answer to each
 
 
 TITLE, PREVIEW = 80, 160  # characters
@@ -265,16 +296,34 @@ def summarise(messages: Any) -> Summary:
     said = [(kind, text) for kind, text in map(_said, listed) if text]
     title = next((text for kind, text in said if kind in ("human", "user")), None)
     preview = said[-1][1] if said else None
-    return Summary(title and shorten(title, TITLE), preview and shorten(preview, PREVIEW), len(listed))
+    shown = (title and shorten(title, TITLE), preview and shorten(preview, PREVIEW))
+    return Summary(*shown, len(listed), _open_calls(listed))
+
+
+def _open_calls(messages: Sequence[Any]) -> bool:
+    answered = 0
+    for message in reversed(messages):
+        if isinstance(message, ToolMessage):
+            answered += 1
+        elif isinstance(message, AIMessage) and (calls := [*message.tool_calls, *message.invalid_tool_calls]):
+            return answered < len(calls)
+    return False
 
 
 def shorten(text: str, width: int) -> str:
-    line = " ".join(text[: width * 4].split())
+    line = " ".join(text[: width * 4].split()).encode("utf-8", "replace").decode()  # no database takes half a pair
     return line if len(line) <= width else line[: width - 1] + "…"
 
 
 def _said(message: Any) -> tuple[str, str]:
     """(who, text)"""
+    try:
+        return _read(message)
+    except Exception:  # of the user's classes, whatever they raise: a list must not fail a run
+        return "", ""
+
+
+def _read(message: Any) -> tuple[str, str]:
     if isinstance(message, str):
         return "human", message
     if isinstance(message, list | tuple) and len(message) == 2:
@@ -345,10 +394,11 @@ def search(
     """
     where, params = wanted.where(tx, scope)
     columns = f"{COLUMNS}, {VALUES}" if values else COLUMNS
-    order = f"{SORTS[SORTS.index(sort_by)]} {'ASC' if sort_order == 'asc' else 'DESC'}"
-    rows = tx.all(
-        f"SELECT {columns} FROM threads WHERE {where} ORDER BY {order}, threads.thread_id DESC "
-        "LIMIT :limit OFFSET :offset",
+    key = STATUS if sort_by == "status" else f"threads.{SORTS[SORTS.index(sort_by)]}"
+    order = f"{key} {'ASC' if sort_order == 'asc' else 'DESC'}, threads.thread_id DESC"
+    rows = tx.all(  # the page first: what is shown of a thread is not looked up for all that must be sorted
+        f"SELECT {columns} FROM (SELECT thread_id AS found FROM threads WHERE {where} ORDER BY {order} "
+        f"LIMIT :limit OFFSET :offset) CROSS JOIN threads ON threads.thread_id = found ORDER BY {order}",
         **params,
         limit=limit,
         offset=offset,

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.errors import NotFoundError
-from serving import progressed, status_is, until
+from serving import Server, progressed, status_is, until
 
 pytestmark = pytest.mark.anyio
 
@@ -162,3 +162,31 @@ async def test_many_runs_are_cancelled_together(client: LangGraphClient, http: h
         assert await status_is(client, thread, run, "interrupted", "success", "error") == "interrupted"
     assert (await http.post("/runs/cancel", json=body)).status_code == 404
     assert (await http.post("/runs/cancel", json={})).status_code == 422
+
+
+@pytest.mark.beyond_reference
+async def test_all_runs_of_a_status_are_cancelled_wherever_they_are(own_server: Server) -> None:
+    client = own_server.client()
+    first, second = [(await client.threads.create())["thread_id"] for _ in range(2)]
+    running = await start(client, first)
+    queued = (await client.runs.create(first, "counter", input={"limit": 1}))["run_id"]
+    delayed = (await client.runs.create(second, "counter", input={"limit": 1}, after_seconds=60))["run_id"]
+    alone = await client.runs.create(None, "counter", input={"limit": 1}, after_seconds=60, on_completion="keep")
+    async with own_server.http as http:
+        assert (await http.post("/runs/cancel", json={"status": "pending"})).status_code == 204
+        for place, run in ((first, queued), (second, delayed), (alone["thread_id"], alone["run_id"])):
+            assert (await client.runs.get(place, run))["status"] == "interrupted"
+        assert (await client.runs.get(first, running))["status"] == "running"
+        assert (await http.post("/runs/cancel", json={"status": "pending"})).status_code == 404
+        again = (await client.runs.create(second, "counter", input={"limit": 1}, after_seconds=60))["run_id"]
+        assert (await http.post("/runs/cancel?action=rollback", json={"status": "running"})).status_code == 204
+
+        async def gone() -> bool:
+            return (await http.get(f"/threads/{first}/runs/{running}")).status_code == 404
+
+        await until(gone)
+        assert (await client.runs.get(second, again))["status"] == "pending"
+        assert (await http.post("/runs/cancel", json={"status": "all"})).status_code == 204
+        assert (await client.runs.get(second, again))["status"] == "interrupted"
+        for wrong in ({"status": "success"}, {"status": "zzz"}):
+            assert (await http.post("/runs/cancel", json=wrong)).status_code == 422

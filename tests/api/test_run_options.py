@@ -133,6 +133,8 @@ async def test_input_keys_outside_the_schema_are_ignored(client: LangGraphClient
 async def test_feedback_keys_are_accepted_without_consequence(client: LangGraphClient, thread: str) -> None:
     parts = client.runs.stream(thread, "counter", input={"limit": 1}, stream_mode="values", feedback_keys=["score"])
     assert [part.event async for part in parts] == ["metadata", "values", "values"]
+    (run,) = await client.runs.list(thread)
+    assert (run["status"], run["kwargs"]["feedback_keys"]) == ("success", ["score"])
 
 
 @pytest.mark.parametrize(

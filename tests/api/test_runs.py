@@ -2,12 +2,15 @@
 
 import re
 import uuid
+from collections.abc import Callable
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.errors import NotFoundError
+from serving import Server
 
 pytestmark = pytest.mark.anyio
 
@@ -153,6 +156,29 @@ async def test_an_unknown_run_is_404(client: LangGraphClient, http: httpx.AsyncC
         await client.runs.delete(thread, unknown)
     join = await http.get(f"/threads/{thread}/runs/{unknown}/join")
     assert join.json() == {"__error__": {"error": "HTTPException", "message": "404: Run not found"}}
+
+
+async def test_waiting_at_the_moment_of_the_end_does_not_take_long(start_server: Callable[..., Server]) -> None:
+    """A missed wake-up would cost a heartbeat."""
+    client = start_server(THREADMILL_HEARTBEAT="600").client()
+    place = (await client.threads.create())["thread_id"]
+    asked: Any = {"input": {"n": 0, "limit": 1}}
+
+    async def wait(run: Any, key: dict[str, str], after: int) -> None:
+        await anyio.sleep(after / 1000)
+        if after % 2:
+            answer: Any = await client.runs.wait(place, "counter", **asked, headers=key)
+        else:
+            answer = await client.runs.join(place, run["run_id"])
+        assert answer["n"] == 1
+
+    with anyio.fail_after(15):
+        for _ in range(15):
+            key = {"Idempotency-Key": str(uuid.uuid4())}
+            run = await client.runs.create(place, "counter", **asked, headers=key)
+            async with anyio.create_task_group() as group:
+                for after in range(12):
+                    group.start_soon(wait, run, key, after)
 
 
 async def test_a_run_of_another_thread_is_404(client: LangGraphClient, thread: str) -> None:

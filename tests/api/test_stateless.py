@@ -65,6 +65,19 @@ async def test_headers_name_the_run(http: httpx.AsyncClient) -> None:
     assert waited.headers["location"] == waited.headers["content-location"] + "/join"
 
 
+@pytest.mark.beyond_reference
+async def test_a_reader_comes_back_to_a_stream_without_a_thread(http: httpx.AsyncClient) -> None:
+    streamed = await http.post("/runs/stream", json={**COUNT, "stream_resumable": True})
+    place = streamed.headers["location"]
+    assert re.fullmatch(r"/runs/[0-9a-f-]{36}/stream", place)
+    assert (await http.get(place, headers={"Last-Event-ID": "-1"})).text == streamed.text
+    first = re.findall(r"^id: (.+)$", streamed.text, re.MULTILINE)[0]
+    rest = (await http.get(place, headers={"Last-Event-ID": first})).text
+    assert rest
+    assert streamed.text.endswith(rest)
+    assert rest != streamed.text
+
+
 async def test_a_batch_creates_every_run(client: LangGraphClient) -> None:
     payload: Any = [{"assistant_id": "counter", "input": {"limit": n}, "on_completion": "keep"} for n in (1, 2, 3)]
     runs: Any = await client.runs.create_batch(payload)

@@ -292,9 +292,9 @@ async def test_odd_values_come_back(client: LangGraphClient, http: httpx.AsyncCl
     deep: Any = "bottom"
     for _ in range(400):
         deep = [deep]
-    body = {"namespace": [space], "key": "deep", "value": {"deep": deep}}
-    assert (await http.put("/store/items", json=body)).status_code == 204
-    assert "nested too deeply" in (await http.get("/store/items", params={"namespace": space, "key": "deep"})).text
+    refused = await http.put("/store/items", json={"namespace": [space], "key": "deep", "value": {"deep": deep}})
+    assert (refused.status_code, refused.json()["detail"]) == (422, "The body is nested more than 128 levels deep.")
+    assert await client.store.get_item([space], "deep") is None
     odd = {"nul": "a\0b", "": 1, "sep": "\u2028", "big": 2**63}
     await client.store.put_item([space], "odd", odd)
     assert (await client.store.get_item([space], "odd"))["value"] == odd

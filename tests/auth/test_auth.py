@@ -14,8 +14,10 @@ pytestmark = pytest.mark.anyio
 
 OPEN = {"/ok", "/info", "/metrics"}  # never need a caller
 BODIES: dict[str, Any] = {
+    "/commands": {"id": 1, "method": "agent.getTree", "params": {}},
     "/runs": {"assistant_id": "echo", "input": {"messages": []}},
     "/runs/crons": {"assistant_id": "echo", "schedule": "0 0 * * *", "input": {"messages": []}},
+    "/stream/events": {"channels": ["values"]},
     "/state": {"values": {"messages": []}},
     "/state/checkpoint": {"checkpoint": {"checkpoint_id": "1ef00000-0000-6000-8000-000000000000"}},
 }
@@ -84,16 +86,27 @@ async def test_somebody_elses_thread_does_not_exist_on_any_route(
         if "{thread_id}" not in path:
             continue
         answer = await bob.request(method, path.format(**ids), json=body_of(path))
-        # Two answers of the wire that say "not found" in their own way: copying, and joining an unknown run.
+        # Three answers of the wire that say "not found" in their own way: copying, joining an unknown run, a command.
         gone = (
             answer.status_code == 404
             or "404: " in answer.text
+            or (path.endswith("/commands") and answer.json()["error"] == "no_such_run")
             or (path.endswith("/copy") and answer.status_code == 409)
         )
         assert gone, (method, path, answer.status_code, answer.text)
         assert WORDS not in answer.text, (method, path)
         tried += 1
     assert tried >= 18
+
+
+async def test_a_command_starts_nothing_on_somebody_elses_thread(
+    guarded: Server, bob: httpx.AsyncClient, ids: dict[str, str]
+) -> None:
+    start = {"id": 1, "method": "run.start", "params": {"assistant_id": "echo", "input": {"messages": []}}}
+    answer = await bob.post(f"/threads/{ids['thread_id']}/commands", json=start)
+    assert answer.json()["type"] == "error"
+    assert WORDS not in answer.text
+    assert len(await client_of(guarded, "alice").runs.list(ids["thread_id"])) == 1
 
 
 async def test_lists_and_counts_leave_out_what_is_somebody_elses(

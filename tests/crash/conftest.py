@@ -14,8 +14,8 @@ PROJECT = Path(__file__).parent / "project" / "langgraph.json"
 class Victim(Server):
     """A server that comes back on the same port, again and again, and starts from compiled code."""
 
-    def __init__(self, data_dir: Path, env: Mapping[str, str]) -> None:
-        super().__init__(data_dir, PROJECT, {"PYTHONDONTWRITEBYTECODE": "", **env})
+    def __init__(self, data_dir: Path, config: Path, env: Mapping[str, str]) -> None:
+        super().__init__(data_dir, config, {"PYTHONDONTWRITEBYTECODE": "", **env})
         # Not from the range of outgoing connections: one of those could take the port while the server is dead.
         self.port = _quiet_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -38,8 +38,8 @@ def victims(tmp_path: Path) -> Iterator[Callable[..., Victim]]:
     """`victims(THREADMILL_LEASE="5")`: a new server with these settings, not yet started."""
     made: list[Victim] = []
 
-    def make(**env: str) -> Victim:
-        made.append(Victim(tmp_path / f"data{len(made)}", env))
+    def make(config: Path = PROJECT, **env: str) -> Victim:
+        made.append(Victim(tmp_path / f"data{len(made)}", config, env))
         return made[-1]
 
     yield make

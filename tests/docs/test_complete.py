@@ -46,7 +46,8 @@ def settings_table() -> str:
     rows = ["| Variable | `threadmill` key | Default | Meaning |", "|---|---|---|---|"]
     for setting in SETTINGS:
         variables = " or ".join(f"`{name}`" for name in (setting.env, setting.fallback_env) if name)
-        rows.append(f"| {variables} | `{setting.name}` | `{_default(setting)}` | {setting.doc}{_bounds(setting)} |")
+        default = f" `{_default(setting)}`" if setting.default != "" else ""
+        rows.append(f"| {variables} | `{setting.name}` |{default} | {setting.doc}{_bounds(setting)} |")
     return "\n".join(rows)
 
 

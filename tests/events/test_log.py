@@ -346,7 +346,7 @@ def in_world(live: Any) -> None:
             await world.end()
 
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "BLOCK", 8)
+        patch.setattr(module, "BLOCK", 8 * module.ROOM)
         patch.setattr(module, "PAGE_ROWS", 2)
         asyncio.run(run(Path(folder)))
 
@@ -407,9 +407,9 @@ def test_a_reader_that_is_reading_while_the_log_moves_on_misses_nothing() -> Non
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(database, "read", late)
-            follower = Follower(world.process, "a", 2, slow=False)
+            follower = Follower(world.process, "a", 2 * module.ROOM, slow=False)
             await gone.wait()
-        await follower.has([event for event in await world._on_disk("a") if event.seq > 2])
+        await follower.has([event for event in await world._on_disk("a") if event.seq > 2 * module.ROOM])
         assert len(follower.got) == 9
         await follower.leave()
 

@@ -142,14 +142,13 @@ def test_unsupported_keys_are_one_warning_and_unknown_ones_get_a_suggestion(writ
     extra = {
         "python_version": "3.12",
         "dockerfile_lines": ["RUN true"],
-        "webhooks": {"headers": {}},
-        "encryption": {"path": "./a.py:encryption"},
+        "ui": {"card": "./card.tsx"},
         "checkpointer": {"ttl": {}, "path": "./a.py:saver"},
         "grafs": {},
         "threadmill": {"prot": 1},
     }
     unsupported, unknown, setting = load_project(write({**AGENT, **extra})).warnings
-    assert unsupported.endswith(": not supported yet and ignored: webhooks, encryption, checkpointer.path.")
+    assert unsupported.endswith(": not supported yet and ignored: ui, checkpointer.path.")
     assert unknown.endswith(": unknown key 'grafs' is ignored; did you mean 'graphs'?")
     assert setting.endswith(": unknown key 'threadmill.prot' is ignored; did you mean 'threadmill.port'?")
 

@@ -96,6 +96,33 @@ async def test_state_update_brings_the_state_a_run_left(http: httpx.AsyncClient,
     assert [frame.data for frame in named(seen, "state_update")] == [left]
 
 
+async def test_a_message_is_whole_for_a_reader_that_comes_in_the_middle(
+    client: LangGraphClient, http: httpx.AsyncClient, thread: str
+) -> None:
+    chat: Any = {"input": {"messages": [{"role": "user", "content": "hi"}], "n_tokens": 6, "delay": 0.1}}
+    async with watching(http, thread) as first:
+        await client.runs.create(thread, "chat", **chat, stream_mode="messages")
+        with anyio.fail_after(10):
+            while len(named(first, "messages/partial")) < 3:
+                await anyio.sleep(0.01)
+        seen = named(first, "messages/partial")[1]
+        async with (
+            watching(http, thread) as late,
+            watching(http, thread, **{"Last-Event-ID": str(seen.id)}) as back,
+        ):
+            await ends(first, 1)
+            await ends(late, 1)
+            await ends(back, 1)
+    whole = [(frame.id, frame.data[0]["content"]) for frame in named(first, "messages/partial")]
+    assert whole[-1][1] == "t0 t1 t2 t3 t4 t5 "
+    told = [(frame.id, frame.data[0]["content"]) for frame in named(late, "messages/partial")]
+    assert 0 < len(told) <= len(whole) - 3
+    assert told == whole[-len(told) :]
+    assert [(frame.id, frame.data) for frame in back] == [
+        (frame.id, frame.data) for frame in first if frame.event and int(str(frame.id)) > int(str(seen.id))
+    ]
+
+
 async def test_the_sdk_joins_it(client: LangGraphClient, http: httpx.AsyncClient, thread: str) -> None:
     await ran(http, thread)
     parts = await client.threads.join_stream(thread, stream_mode=["run_modes"], last_event_id="-")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import ormsgpack
+from langgraph.checkpoint.base import writes_sort_key
 
 from threadmill_checkpoints.database import Row, Tx
 
@@ -22,17 +23,20 @@ def put_checkpoint(tx: Tx, row: Mapping[str, Any]) -> None:
     )
 
 
-def put_writes(tx: Tx, values: Sequence[Sequence[Any]], replace: bool) -> None:
-    """A regular write is stored once; the special ones (error, interrupt, resume) replace what was there."""
-    conflict = (
-        "UPDATE SET task_path = excluded.task_path, channel = excluded.channel, type = excluded.type, "
-        "value = excluded.value"  # the write stays its first run's
-        if replace
-        else "NOTHING"
-    )
+def put_writes(tx: Tx, values: Sequence[Sequence[Any]]) -> None:
+    """A regular write is stored once; the special ones (error, interrupt, resume: negative `idx`) replace what was
+    there, also those that come with regular ones: a task that asks several things ends with all its answers.
+
+    A write stays its first run's, so that a rollback leaves the question; but a task's answers are the run's that gave
+    the last of them: undone with it, they are asked for again and none is used that was taken back.
+    """
     tx.many(
         f"INSERT INTO writes ({WRITE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
-        f"ON CONFLICT (thread_id, checkpoint_ns, checkpoint_id, task_id, idx) DO {conflict}",
+        "ON CONFLICT (thread_id, checkpoint_ns, checkpoint_id, task_id, idx) DO UPDATE SET "
+        "task_path = excluded.task_path, channel = excluded.channel, type = excluded.type, "
+        "value = excluded.value, "
+        "run_id = CASE WHEN excluded.channel = '__resume__' THEN excluded.run_id ELSE writes.run_id END "
+        "WHERE excluded.idx < 0",
         values,
     )
 
@@ -102,6 +106,27 @@ def writes_of(tx: Tx, thread_id: str, ns: str, checkpoint_ids: Sequence[str]) ->
         thread_id=thread_id,
         ns=ns,
         ids=json.dumps(checkpoint_ids),
+    )
+
+
+def head_writes(tx: Tx, thread_id: str, ns: str = "") -> list[Row]:
+    """What was written since the newest checkpoint, in the order of its tasks."""
+    found = tx.all(
+        f"SELECT {WRITE_COLUMNS} FROM writes WHERE thread_id = :thread_id AND checkpoint_ns = :ns AND checkpoint_id = "
+        "(SELECT max(checkpoint_id) FROM checkpoints WHERE thread_id = :thread_id AND checkpoint_ns = :ns)",
+        thread_id=thread_id,
+        ns=ns,
+    )
+    return sorted(found, key=lambda row: writes_sort_key(row["task_path"], row["task_id"], row["idx"]))
+
+
+def interrupts_below(tx: Tx, thread_id: str, task_id: str) -> list[Row]:
+    """What the subgraphs of a task asked, at any time and depth."""
+    return tx.all(
+        "SELECT checkpoint_ns, type, value FROM writes WHERE thread_id = :thread_id AND checkpoint_ns > '' "
+        "AND instr(checkpoint_ns, :task_id) AND channel = '__interrupt__'",
+        thread_id=thread_id,
+        task_id=task_id,
     )
 
 

@@ -2,7 +2,9 @@
 
 Tables and semantics are those of `langgraph-checkpoint-sqlite`. What differs: reads use reader connections and
 fetch before they yield, and a graph need not wait for the commit of a checkpoint (`wait=False`): the writer
-commits in order, so whatever is submitted later, such as the end of the run, commits after it or with it.
+commits in order, so whatever is submitted later, such as the end of the run, commits after it or with it. And a
+task's newest answers and errors are kept also when they come with its other writes (`rows.put_writes`), as LangGraph's
+saver in memory does.
 """
 
 import asyncio
@@ -201,8 +203,7 @@ class SqliteSaver(BaseCheckpointSaver[str]):
             (*key, task_path, WRITES_IDX_MAP.get(channel, index), channel, *self.serde.dumps_typed(value), run_id)
             for index, (channel, value) in enumerate(writes)
         ]
-        replace = all(channel in WRITES_IDX_MAP for channel, _ in writes)
-        return lambda tx: rows.put_writes(tx, values, replace)
+        return lambda tx: rows.put_writes(tx, values)
 
     def _submit(self, put: Callable[[Tx], None]) -> "Future[None]":
         def guarded(tx: Tx) -> None:

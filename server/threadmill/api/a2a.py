@@ -10,12 +10,12 @@ from fastapi import Request as HTTPRequest
 from pydantic import Field, ValidationError
 
 from threadmill import assistants
-from threadmill.api import rpc
+from threadmill.api import answers, rpc
 from threadmill.api.a2a_task import Message, Task, card, text_of
 from threadmill.api.inputs import input_of
 from threadmill.api.rpc import PARAMS, Fault
 from threadmill.api.runs import begin, run_and_wait
-from threadmill.api.wire import Body, Here, Me, Route, Stream, json
+from threadmill.api.wire import Body, Here, Me, Route, Stream, json, read_json
 from threadmill.assistants import Assistant
 from threadmill.auth import Caller
 from threadmill.errors import BadRequest, Conflict, Invalid, NotFound, Unavailable
@@ -66,11 +66,11 @@ class Call:
         return sse.frame("message", rpc.result(self.id, value))
 
 
-@router.post("/a2a/{assistant_id}", openapi_extra=rpc.BODY)
+@router.post("/a2a/{assistant_id}", openapi_extra=rpc.BODY, responses=answers.rpc(answers.TASK_EVENTS))
 async def post(assistant_id: str, http: HTTPRequest, here: Here, me: Me) -> Response:
     message_id = None
     try:
-        message = rpc.read(orjson.loads(await http.body()))
+        message = rpc.read(read_json(await http.body()))
         message_id = message.id
         assistant = await _assistant(here, me, assistant_id)
         method = METHODS.get(message.method or "")
@@ -89,7 +89,7 @@ async def post(assistant_id: str, http: HTTPRequest, here: Here, me: Me) -> Resp
     return Response(rpc.fault(message_id, fault), media_type="application/json")
 
 
-@router.get("/.well-known/agent-card.json")
+@router.get("/.well-known/agent-card.json", responses=answers.answers(answers.Json) | rpc.UNREADABLE)
 async def agent_card(http: HTTPRequest, here: Here, me: Me, assistant_id: str | None = None) -> Response:
     try:
         if not assistant_id:

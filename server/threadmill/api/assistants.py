@@ -9,6 +9,7 @@ from langchain_core.runnables import RunnableConfig
 from pydantic import Field
 
 from threadmill import assistants, schemas, threads
+from threadmill.api import answers
 from threadmill.api.runs import Config
 from threadmill.api.wire import Body, Here, Me, Route, json, page, selected
 from threadmill.assistants import Assistant, Version
@@ -76,7 +77,7 @@ class Latest(Body):
     version: int = Field(strict=True, ge=0, le=BIGGEST)
 
 
-@router.post("")
+@router.post("", responses=answers.answers(answers.Assistant, 400, 404, 409))
 async def create(body: Create, here: Here, me: Me) -> Response:
     assistant_id = parse_id(body.assistant_id, "assistant") if body.assistant_id is not None else new_id()
     here.graphs.spec(body.graph_id)
@@ -89,7 +90,7 @@ async def create(body: Create, here: Here, me: Me) -> Response:
     return json(shown(created))
 
 
-@router.post("/search")
+@router.post("/search", responses=answers.page(answers.AssistantPart, 404))
 async def search(body: Search, here: Here, me: Me) -> Response:
     found, total = await here.database.read(
         assistants.search,
@@ -104,7 +105,7 @@ async def search(body: Search, here: Here, me: Me) -> Response:
     return page(selected([shown(one) for one in found], body.select), total, body.limit, body.offset)
 
 
-@router.post("/count")
+@router.post("/count", responses=answers.answers(int, 404))
 async def count(body: Count, here: Here, me: Me) -> Response:
     scope = await me.may("assistants", "search", _asked(body))
     total = await here.database.read(assistants.count, scope, body.filter())
@@ -112,12 +113,12 @@ async def count(body: Count, here: Here, me: Me) -> Response:
     return json(total)
 
 
-@router.get("/{assistant_id}")
+@router.get("/{assistant_id}", responses=answers.answers(answers.Assistant, 404))
 async def get(assistant_id: str, here: Here, me: Me) -> Response:
     return json(shown(await _find(here, me, parse_id(assistant_id, "assistant"))))
 
 
-@router.patch("/{assistant_id}")
+@router.patch("/{assistant_id}", responses=answers.answers(answers.Assistant, 400, 404))
 async def patch(assistant_id: str, body: Patch, here: Here, me: Me) -> Response:
     assistant_id = parse_id(assistant_id, "assistant")
     if body.graph_id is not None:
@@ -129,7 +130,7 @@ async def patch(assistant_id: str, body: Patch, here: Here, me: Me) -> Response:
     return json(shown(await here.database.write(assistants.patch, scope, assistant_id, **fields)))
 
 
-@router.delete("/{assistant_id}", status_code=204)
+@router.delete("/{assistant_id}", status_code=204, responses=answers.nothing(404))
 async def delete(assistant_id: str, here: Here, me: Me, delete_threads: bool = False) -> Response:
     assistant_id = parse_id(assistant_id, "assistant")
     scope = await me.may("assistants", "delete", {"assistant_id": assistant_id})
@@ -154,7 +155,7 @@ async def _delete_threads(here: Runtime, scope: Scope, assistant_id: str) -> Non
                 await here.delete_thread(scope, thread.thread_id)
 
 
-@router.post("/{assistant_id}/versions")
+@router.post("/{assistant_id}/versions", responses=answers.answers(list[answers.Version], 404))
 async def versions(assistant_id: str, body: Versions, here: Here, me: Me) -> Response:
     assistant_id = parse_id(assistant_id, "assistant")
     found = await here.database.read(
@@ -168,7 +169,7 @@ async def versions(assistant_id: str, body: Versions, here: Here, me: Me) -> Res
     return json([shown(one) for one in found])
 
 
-@router.post("/{assistant_id}/latest")
+@router.post("/{assistant_id}/latest", responses=answers.answers(answers.Assistant, 404))
 async def set_latest(assistant_id: str, body: Latest, here: Here, me: Me) -> Response:
     assistant_id = parse_id(assistant_id, "assistant")
     scope = await me.may("assistants", "update", {"assistant_id": assistant_id, "version": body.version})
@@ -178,7 +179,7 @@ async def set_latest(assistant_id: str, body: Latest, here: Here, me: Me) -> Res
 # The graph
 
 
-@router.get("/{assistant_id}/graph")
+@router.get("/{assistant_id}/graph", responses=answers.answers(answers.Drawing, 404, 503))
 async def get_graph(assistant_id: str, here: Here, me: Me, xray: str = "false") -> Response:
     levels = _xray(xray)
     known = assistants.default_id(assistant_id) if assistant_id in here.graphs else parse_id(assistant_id, "assistant")
@@ -186,7 +187,7 @@ async def get_graph(assistant_id: str, here: Here, me: Me, xray: str = "false") 
     return json(await look_at(here, me, assistant, lambda graph: schemas.drawing(graph, levels)))
 
 
-@router.get("/{assistant_id}/schemas")
+@router.get("/{assistant_id}/schemas", responses=answers.answers(answers.GraphSchemas, 404, 503))
 async def get_schemas(assistant_id: str, here: Here, me: Me) -> Response:
     async def look(graph: Graph) -> schemas.Schemas:
         return schemas.schemas(graph)
@@ -195,12 +196,14 @@ async def get_schemas(assistant_id: str, here: Here, me: Me) -> Response:
     return json({"graph_id": assistant.graph_id, **await look_at(here, me, assistant, look)})
 
 
-@router.get("/{assistant_id}/subgraphs")
+@router.get("/{assistant_id}/subgraphs", responses=answers.answers(dict[str, answers.Schemas], 404, 503))
 async def get_subgraphs(assistant_id: str, here: Here, me: Me, recurse: bool = False) -> Response:
     return await _subgraphs(here, me, assistant_id, None, recurse)
 
 
-@router.get("/{assistant_id}/subgraphs/{namespace:path}")
+@router.get(
+    "/{assistant_id}/subgraphs/{namespace:path}", responses=answers.answers(dict[str, answers.Schemas], 404, 503)
+)
 async def get_subgraph(assistant_id: str, namespace: str, here: Here, me: Me, recurse: bool = False) -> Response:
     return await _subgraphs(here, me, assistant_id, namespace, recurse)
 

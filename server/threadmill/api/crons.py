@@ -5,9 +5,11 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Response
+from langgraph_sdk import schema as sdk
 from pydantic import AfterValidator, Field
 
 from threadmill import crons
+from threadmill.api import answers
 from threadmill.api.runs import Options, StatelessRun, ThreadRun, allowed
 from threadmill.api.wire import Body, Here, Me, Route, json, page, selected
 from threadmill.crons import Cron, Filter, Timing
@@ -82,18 +84,18 @@ class CronCount(Body):
 
 class CronSearch(CronCount):
     limit: int = Field(10, ge=1, le=1000)
-    offset: int = Field(0, ge=0)
+    offset: int = Field(0, ge=0, le=2**63 - 1)
     sort_by: SORTS | None = None
     sort_order: Literal["asc", "desc"] | None = None
     select: list[FIELDS] | None = None
 
 
-@router.post("/runs/crons")
+@router.post("/runs/crons", responses=answers.answers(sdk.Cron, 400, 404))
 async def create(body: CronCreate, here: Here, me: Me) -> Response:
     return await _create(here, me, body, body.alone(), None, body.on_run_completed or "delete")
 
 
-@router.post("/threads/{thread_id}/runs/crons")
+@router.post("/threads/{thread_id}/runs/crons", responses=answers.answers(sdk.Cron, 400, 404))
 async def create_for_thread(thread_id: str, body: ThreadCronCreate, here: Here, me: Me) -> Response:
     return await _create(here, me, body, body.on_thread(None), parse_id(thread_id, "thread"), None)
 
@@ -102,6 +104,7 @@ async def _create(
     here: Here, me: Me, body: Schedule, request: Request, thread_id: str | None, on_run_completed: str | None
 ) -> Response:
     cron_id, timing, payload = new_id(), body.timing(), body.model_dump(exclude_unset=True)
+    here.webhooks.check(request.webhook)
     wished = dict(request.metadata)
     scope, request = await allowed(me, request, thread_id)
     value: dict[str, Any] = {
@@ -129,7 +132,7 @@ async def _create(
     return json(shown(cron))
 
 
-@router.post("/runs/crons/search")
+@router.post("/runs/crons/search", responses=answers.page(answers.CronPart))
 async def search(body: CronSearch, here: Here, me: Me) -> Response:
     scope = await me.may("crons", "search", body.model_dump(exclude_none=True) | {"metadata": body.metadata or {}})
     found, total = await here.database.read(
@@ -144,25 +147,26 @@ async def search(body: CronSearch, here: Here, me: Me) -> Response:
     return page(selected([shown(cron) for cron in found], body.select), total, body.limit, body.offset)
 
 
-@router.post("/runs/crons/count")
+@router.post("/runs/crons/count", responses=answers.answers(int))
 async def count(body: CronCount, here: Here, me: Me) -> Response:
     scope = await me.may("crons", "search", body.model_dump(exclude_none=True) | {"metadata": body.metadata or {}})
     return json(await here.database.read(crons.count, scope, body.filter()))
 
 
-@router.get("/runs/crons/{cron_id}")
+@router.get("/runs/crons/{cron_id}", responses=answers.answers(sdk.Cron, 404))
 async def get(cron_id: str, here: Here, me: Me) -> Response:
     cron_id = parse_id(cron_id, "cron")
     scope = await me.may("crons", "read", {"cron_id": cron_id})
     return json(shown(await here.database.read(crons.get, scope, cron_id)))
 
 
-@router.patch("/runs/crons/{cron_id}")
+@router.patch("/runs/crons/{cron_id}", responses=answers.answers(sdk.Cron, 400, 404))
 async def patch(cron_id: str, body: CronPatch, here: Here, me: Me) -> Response:
     cron_id = parse_id(cron_id, "cron")
     given = body.model_dump(exclude_unset=True, exclude={"assistant_id"})
     if not body.model_fields_set:
         raise BadRequest("Name what is to change.")
+    here.webhooks.check(body.webhook)
     value: dict[str, Any] = {"cron_id": cron_id, "payload": given, "schedule": body.schedule, "metadata": {}}
     if body.metadata is not None:
         value["metadata"] = dict(body.metadata)
@@ -172,7 +176,7 @@ async def patch(cron_id: str, body: CronPatch, here: Here, me: Me) -> Response:
     return json(shown(cron))
 
 
-@router.delete("/runs/crons/{cron_id}", status_code=204)
+@router.delete("/runs/crons/{cron_id}", status_code=204, responses=answers.nothing(404))
 async def delete(cron_id: str, here: Here, me: Me) -> Response:
     cron_id = parse_id(cron_id, "cron")
     scope = await me.may("crons", "delete", {"cron_id": cron_id})

@@ -15,6 +15,7 @@ from threadmill.runtime import Runtime
 
 logger = structlog.get_logger("threadmill.api")
 
+KNOWN = 1000  # inputs that are remembered
 MESSAGE = "HumanMessage"
 SAY = "The user message to send to the agent."
 
@@ -43,15 +44,16 @@ class Input:
 
 
 async def input_of(http: Request, here: Runtime, me: Caller, assistant: Assistant) -> Input:
-    """Described once for each version of an assistant, which takes some 80 ms."""
+    """Described once for each version of an assistant and user, which takes some 80 ms."""
     state = http.app.state
     if not hasattr(state, "inputs"):
         state.inputs = {}
-    known: dict[str, tuple[tuple[int, str], Input]] = state.inputs
+    known: dict[tuple[str, str | None], tuple[tuple[int, str], Input]] = state.inputs
+    key = (assistant.assistant_id, me.user.identity if me.user else None)  # a factory may know the user
     # Deleted and created again, an assistant has the same id and version.
     version = (assistant.version, assistant.created_at)
-    if assistant.assistant_id in known and known[assistant.assistant_id][0] == version:
-        return known[assistant.assistant_id][1]
+    if key in known and known[key][0] == version:
+        return known[key][1]
 
     async def look(graph: Graph) -> schemas.Schemas:
         return schemas.schemas(graph)
@@ -61,7 +63,9 @@ async def input_of(http: Request, here: Runtime, me: Caller, assistant: Assistan
     except Exception:  # a user's factory may raise anything; one of them must not hide all other assistants
         logger.exception("the input of an assistant is unknown", assistant_id=assistant.assistant_id)
         return Input({"type": "object"})
-    known[assistant.assistant_id] = version, found
+    if len(known) >= KNOWN:
+        known.pop(next(iter(known)))
+    known[key] = version, found
     return found
 
 

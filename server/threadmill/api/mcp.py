@@ -10,14 +10,14 @@ from fastapi import APIRouter, Request, Response
 
 import threadmill
 from threadmill import assistants
-from threadmill.api import rpc
+from threadmill.api import answers, rpc
 from threadmill.api.inputs import input_of
 from threadmill.api.rpc import Fault
 from threadmill.api.runs import run_and_wait
-from threadmill.api.wire import Here, Me, Route, json
+from threadmill.api.wire import UNTRUSTED, Here, Me, Route, json, read_json, trusts
 from threadmill.assistants import Assistant
 from threadmill.auth import Caller
-from threadmill.errors import ThreadmillError
+from threadmill.errors import Forbidden, ThreadmillError
 from threadmill.jsonable import dumps_text
 from threadmill.runs import submit
 from threadmill.runs.run import Run
@@ -45,15 +45,17 @@ class Call:
         return Response(rpc.result(self.id, value), media_type="application/json")
 
 
-@router.post("/mcp", openapi_extra=rpc.BODY)
+@router.post("/mcp", openapi_extra=rpc.BODY, responses=answers.answers(answers.RpcAnswer, empty=202) | rpc.UNREADABLE)
 async def post(http: Request, here: Here, me: Me) -> Response:
+    if not trusts(here, http):
+        raise Forbidden(UNTRUSTED)
     if not _accepts(http.headers.get("accept")):
         return json({"error": ACCEPT}, status=400)
     version = http.headers.get("mcp-protocol-version")
     if version is not None and version not in VERSIONS:
         return json({"error": f"Unsupported protocol version; known are {', '.join(VERSIONS)}"}, status=400)
     try:
-        message = rpc.read(orjson.loads(await http.body()))
+        message = rpc.read(read_json(await http.body()))
     except orjson.JSONDecodeError:
         return json({"error": "Invalid JSON"}, status=400)
     except Fault as error:

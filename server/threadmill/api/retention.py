@@ -6,6 +6,7 @@ from fastapi import APIRouter, Response
 from pydantic import Field
 
 from threadmill import retention
+from threadmill.api import answers
 from threadmill.api.wire import Body, Here, Me, Route, json
 from threadmill.ids import parse_id
 
@@ -17,7 +18,7 @@ class Prune(Body):
     strategy: Literal["delete", "keep_latest"] = "delete"
 
 
-@router.post("/prune")
+@router.post("/prune", responses=answers.answers(answers.Pruned))
 async def prune(body: Prune, here: Here, me: Me) -> Response:
     """Both strategies destroy, so both ask as a delete does, for each thread."""
     pruned = 0
@@ -27,7 +28,7 @@ async def prune(body: Prune, here: Here, me: Me) -> Response:
     return json({"pruned_count": pruned})
 
 
-@router.get("/{thread_id}/storage")
+@router.get("/{thread_id}/storage", responses=answers.answers(answers.Storage, 404))
 async def storage(thread_id: str, here: Here, me: Me) -> Response:
     thread_id = parse_id(thread_id, "thread")
     scope = await me.may("threads", "read", {"thread_id": thread_id})

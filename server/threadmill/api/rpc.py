@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
+from threadmill.api import answers
 from threadmill.api.wire import Body
 from threadmill.jsonable import dumps
 
@@ -21,6 +22,8 @@ class Message(Body):
 
 # The body is read by hand, as its faults have a form of their own; this is for /openapi.json.
 BODY = {"requestBody": {"content": {"application/json": {"schema": Message.model_json_schema()}}}}
+
+UNREADABLE: answers.Responses = {400: {"model": answers.Unreadable | answers.Refusal, "description": answers.WHY[400]}}
 
 
 class Fault(Exception):

@@ -3,23 +3,24 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast, get_args
 
 from fastapi import APIRouter, Header, Query, Response
 from fastapi import Request as HTTPRequest
 from pydantic import ConfigDict, Field
 
+from threadmill.api import answers
 from threadmill.api.state import place
-from threadmill.api.wire import Body, Here, Me, Route, Stream, json, selected
+from threadmill.api.wire import Body, Here, Me, Route, Stream, json, listed, one_of, selected
 from threadmill.auth import Caller
 from threadmill.errors import Invalid, NotFound
 from threadmill.ids import new_id, parse_id
 from threadmill.jsonable import dumps
 from threadmill.runs import run as runs
-from threadmill.runs.run import Action, Run
+from threadmill.runs.run import FIELDS, NEVER_SET, Action, Run, shown
 from threadmill.runs.submit import Request, Submitted
 from threadmill.runtime import Runtime
-from threadmill.scope import Scope
+from threadmill.scope import ALL, Scope
 from threadmill.signals import Waiter
 from threadmill.streaming import sse, wait
 
@@ -27,8 +28,12 @@ threaded = APIRouter(prefix="/threads/{thread_id}/runs", tags=["Thread Runs"], r
 stateless = APIRouter(prefix="/runs", tags=["Stateless Runs"], route_class=Route)
 Key = Annotated[str | None, Header(alias="Idempotency-Key", max_length=255)]
 Modes = Annotated[list[str] | None, Query(alias="stream_mode")]
+Ending = Annotated[str, Query(json_schema_extra={"enum": ["interrupt", "rollback"]})]
+Waits = Annotated[str, Query(alias="wait", description="`1` or `true`: answer when it has ended.")]
 
-Mode = Literal["values", "messages", "messages-tuple", "updates", "events", "debug", "tasks", "checkpoints", "custom"]
+Mode = Literal[
+    "values", "messages", "messages-tuple", "updates", "events", "debug", "tasks", "checkpoints", "custom", "tools"
+]
 Answer = Callable[[Run, bytes], Awaitable[bytes]]
 GONE = "No matching runs to cancel: they have ended, or the thread ID and run IDs do not belong together."
 
@@ -57,18 +62,19 @@ class Options(Body):
     metadata: dict[str, Any] | None = None
     config: Config | None = None
     context: dict[str, Any] | None = None
-    webhook: str | None = None
+    webhook: str | None = Field(None, min_length=1)
     interrupt_before: Literal["*"] | list[str] | None = None
     interrupt_after: Literal["*"] | list[str] | None = None
     stream_mode: Mode | list[Mode] | None = None
     stream_subgraphs: bool | None = None
     stream_resumable: bool | None = None
     feedback_keys: list[str] | None = None
-    after_seconds: float | None = Field(None, ge=0)
+    after_seconds: float | None = Field(None, ge=0, le=10**9)
     durability: Literal["sync", "async", "exit"] | None = None
     checkpoint_during: bool | None = None
     on_disconnect: str | None = None
     on_completion: str | None = None
+    strict_resume: bool | None = None
 
     def request(self, **more: Any) -> Request:
         modes = [self.stream_mode] if isinstance(self.stream_mode, str) else self.stream_mode
@@ -89,6 +95,7 @@ class Options(Body):
             feedback_keys=self.feedback_keys,
             after_seconds=self.after_seconds or 0,
             durability=self.durability or during,
+            strict_resume=bool(self.strict_resume),
             **more,
         )
 
@@ -96,6 +103,7 @@ class Options(Body):
 class ThreadRun(Options):
     multitask_strategy: Literal["enqueue", "reject", "interrupt", "rollback"] | None = None
     if_not_exists: Literal["reject", "create"] | None = None
+    if_interrupted: Literal["proceed", "reject"] | None = None
     checkpoint: dict[str, Any] | None = None
     checkpoint_id: str | None = None
 
@@ -109,14 +117,15 @@ class ThreadRun(Options):
         return self.request(
             multitask_strategy=self.multitask_strategy or "enqueue",
             if_not_exists=self.if_not_exists or "reject",
+            if_interrupted=self.if_interrupted or "proceed",
             checkpoint=fork,
-            idempotency_key=key,
+            idempotency_key=key or None,
         )
 
 
 class StatelessRun(Options):
     def alone(self, key: str | None = None) -> Request:
-        return self.request(keep_thread=self.on_completion == "keep", idempotency_key=key)
+        return self.request(keep_thread=self.on_completion == "keep", idempotency_key=key or None)
 
 
 class Cancel(Body):
@@ -128,21 +137,21 @@ class Cancel(Body):
 # Runs on a thread
 
 
-@threaded.post("")
+@threaded.post("", responses=answers.answers(answers.Run, 400, 404, 409, headers=("content-location",)))
 async def create(thread_id: str, body: ThreadRun, here: Here, me: Me, http: HTTPRequest, key: Key = None) -> Response:
     thread_id = parse_id(thread_id, "thread")
     run = (await begin(here, me, body.on_thread(key), thread_id, http)).accepted
     return json(shown(run), headers={"content-location": f"/threads/{thread_id}/runs/{run.run_id}"})
 
 
-@threaded.post("/wait")
+@threaded.post("/wait", responses=answers.output(400, 404, 409))
 async def create_and_wait(
     thread_id: str, body: ThreadRun, here: Here, me: Me, http: HTTPRequest, key: Key = None
 ) -> Response:
     return await run_and_wait(here, me, body.on_thread(key), parse_id(thread_id, "thread"), http, body.on_disconnect)
 
 
-@threaded.post("/stream")
+@threaded.post("/stream", responses=answers.events(*answers.RUN_EVENTS, 400, 404, 409))
 async def create_and_stream(
     thread_id: str, body: ThreadRun, here: Here, me: Me, http: HTTPRequest, key: Key = None
 ) -> Response:
@@ -151,7 +160,7 @@ async def create_and_stream(
     return _stream(here, run, f"/threads/{thread_id}/runs/{run.run_id}", body.on_disconnect)
 
 
-@threaded.get("")
+@threaded.get("", responses=answers.answers(list[answers.RunPart], 404))
 async def list_runs(
     thread_id: str,
     here: Here,
@@ -163,16 +172,19 @@ async def list_runs(
 ) -> Response:
     thread_id = parse_id(thread_id, "thread")
     scope = await me.may("threads", "read", {"thread_id": thread_id})
+    names = listed(select)
+    for name in names:
+        one_of("select", name, (*FIELDS, *NEVER_SET))
     found = await here.database.read(runs.of_thread, scope, thread_id, status=status, limit=limit, offset=offset)
-    return json(selected([shown(run) for run in found], select))
+    return json(selected([shown(run) for run in found], names))
 
 
-@threaded.get("/{run_id}")
+@threaded.get("/{run_id}", responses=answers.answers(answers.Run, 404))
 async def get(thread_id: str, run_id: str, here: Here, me: Me) -> Response:
     return json(shown(await _find(here, me, "read", thread_id, run_id)))
 
 
-@threaded.delete("/{run_id}", status_code=204)
+@threaded.delete("/{run_id}", status_code=204, responses=answers.nothing(404, 409))
 async def delete(thread_id: str, run_id: str, here: Here, me: Me) -> Response:
     thread_id, run_id = _ids(thread_id, run_id)
     scope = await me.may("threads", "delete", {"thread_id": thread_id, "run_id": run_id})
@@ -180,18 +192,21 @@ async def delete(thread_id: str, run_id: str, here: Here, me: Me) -> Response:
     return Response(status_code=204)
 
 
-@threaded.get("/{run_id}/join")
+@threaded.get("/{run_id}/join", responses=answers.output())
 async def join(thread_id: str, run_id: str, here: Here, me: Me) -> Response:
     thread_id, run_id = _ids(thread_id, run_id)
-    try:
-        return _join(here, await _find(here, me, "read", thread_id, run_id))
-    except NotFound:
-        location = f"/threads/{thread_id}/runs/{run_id}"
-        headers = {"location": f"{location}/join", "content-location": location}
-        return Response(wait.NOT_FOUND, headers=headers, media_type="application/json")
+    with ExitStack() as watching:
+        waiter = watching.enter_context(_watch(here, run_id))  # before the look at it, as it may end just after
+        try:
+            run = await _find(here, me, "read", thread_id, run_id)
+        except NotFound:
+            location = f"/threads/{thread_id}/runs/{run_id}"
+            headers = {"location": f"{location}/join", "content-location": location}
+            return Response(wait.NOT_FOUND, headers=headers, media_type="application/json")
+        return _joined(here, run, waiter, watching.pop_all())
 
 
-@threaded.get("/{run_id}/stream")
+@threaded.get("/{run_id}/stream", responses=answers.events(*answers.RUN_EVENTS))
 async def join_stream(
     thread_id: str,
     run_id: str,
@@ -208,18 +223,18 @@ async def join_stream(
     except NotFound as error:
         return Response(sse.frame("error", _not_found(error)), headers=dict(sse.HEADERS))
     left = "cancel" if cancel_on_disconnect else None
-    return _stream(here, run, location, left, modes=_modes(stream_mode), last_event_id=last_event_id)
+    return _stream(here, run, location, left, modes=stream_mode, last_event_id=last_event_id)
 
 
-@threaded.post("/{run_id}/cancel")
+@threaded.post("/{run_id}/cancel", responses=answers.answers(answers.Json, 404, empty=202))
 async def cancel(
-    thread_id: str, run_id: str, here: Here, me: Me, http: HTTPRequest, action: str = "interrupt"
+    thread_id: str, run_id: str, here: Here, me: Me, action: Ending = "interrupt", waits: Waits = ""
 ) -> Response:
     thread_id, run_id = _ids(thread_id, run_id)
     await _find(here, me, "update", thread_id, run_id)
     if not await here.cancel(thread_id, [run_id], _action(action), f"{action} requested for run {run_id}"):
         raise NotFound(GONE)
-    if http.query_params.get("wait") not in ("1", "true", "True"):
+    if waits not in ("1", "true", "True"):
         return Response(status_code=202)
     await here.ended(run_id)
     location = f"/threads/{thread_id}/runs/{run_id}"
@@ -229,34 +244,36 @@ async def cancel(
 # Stateless runs
 
 
-@stateless.post("")
+@stateless.post("", responses=answers.answers(answers.Run, 400, 404, 409, headers=("content-location",)))
 async def create_stateless(body: StatelessRun, here: Here, me: Me, http: HTTPRequest, key: Key = None) -> Response:
     run = (await begin(here, me, body.alone(key), None, http)).accepted
     return json(shown(run), headers={"content-location": f"/runs/{run.run_id}"})
 
 
-@stateless.post("/wait")
+@stateless.post("/wait", responses=answers.output(400, 404, 409))
 async def wait_stateless(body: StatelessRun, here: Here, me: Me, http: HTTPRequest, key: Key = None) -> Response:
     return await run_and_wait(here, me, body.alone(key), None, http, body.on_disconnect)
 
 
-@stateless.post("/stream")
+@stateless.post("/stream", responses=answers.events(*answers.RUN_EVENTS, 400, 404, 409))
 async def stream_stateless(body: StatelessRun, here: Here, me: Me, http: HTTPRequest, key: Key = None) -> Response:
     run = (await begin(here, me, body.alone(key), None, http)).run
     return _stream(here, run, f"/runs/{run.run_id}", body.on_disconnect)
 
 
-@stateless.post("/batch")
+@stateless.post("/batch", responses=answers.answers(list[answers.Run], 400, 404, 409))
 async def create_batch(body: list[StatelessRun], here: Here, me: Me, http: HTTPRequest) -> Response:
     if not body:
         raise Invalid("A batch needs at least one run.")
     asked = [await allowed(me, one.alone(), None) for one in body]
-    created = await here.submit_all(asked[0][0], [request for _, request in asked], _request_id(http))
+    created = await here.submit_all(
+        asked[0][0], [replace(request, headers=_headers(here, http)) for _, request in asked], _request_id(http)
+    )
     return json([shown(run) for run in created])
 
 
-@stateless.post("/cancel", status_code=204)
-async def cancel_many(body: Cancel, here: Here, me: Me, action: str = "interrupt") -> Response:
+@stateless.post("/cancel", status_code=204, responses=answers.nothing(404))
+async def cancel_many(body: Cancel, here: Here, me: Me, action: Ending = "interrupt") -> Response:
     if body.status is None and not (body.thread_id and body.run_ids):
         raise Invalid("Name the runs by 'status', or by 'thread_id' and 'run_ids'.")
     scope = await me.may("threads", "update", {"thread_id": body.thread_id, "action": action})
@@ -274,7 +291,7 @@ async def cancel_many(body: Cancel, here: Here, me: Me, action: str = "interrupt
     return Response(status_code=204)
 
 
-@stateless.get("/{run_id}/stream")
+@stateless.get("/{run_id}/stream", responses=answers.events(*answers.RUN_EVENTS))
 async def join_stateless(
     run_id: str,
     here: Here,
@@ -287,7 +304,7 @@ async def join_stateless(
     found = await here.database.read(runs.find, scope, parse_id(run_id, "run"))
     if found is None:
         return Response(sse.frame("error", _not_found(NotFound("Run not found"))), headers=dict(sse.HEADERS))
-    return _stream(here, found, f"/runs/{run_id}", None, modes=_modes(stream_mode), last_event_id=last_event_id)
+    return _stream(here, found, f"/runs/{run_id}", None, modes=stream_mode, last_event_id=last_event_id)
 
 
 async def _find(here: Runtime, me: Caller, action: str, thread_id: str, run_id: str) -> Run:
@@ -296,25 +313,11 @@ async def _find(here: Runtime, me: Caller, action: str, thread_id: str, run_id: 
     return await here.database.read(runs.get, scope, thread_id, run_id)
 
 
-def shown(run: Run) -> dict[str, Any]:
-    return {
-        "run_id": run.run_id,
-        "thread_id": run.thread_id,
-        "assistant_id": run.assistant_id,
-        "metadata": run.metadata,
-        "status": run.status,
-        "kwargs": run.kwargs,
-        "multitask_strategy": run.multitask_strategy,
-        "created_at": run.created_at,
-        "updated_at": run.updated_at,
-        "langsmith_session_name": None,
-    }
-
-
 async def begin(
     here: Runtime, me: Caller, request: Request, thread_id: str | None, http: HTTPRequest, run_id: str | None = None
 ) -> Submitted:
     scope, request = await allowed(me, request, thread_id)
+    request = replace(request, headers=_headers(here, http))
     return await here.submit(scope, request, thread_id, _request_id(http), run_id)
 
 
@@ -353,14 +356,12 @@ async def run_and_wait(
         run_id = new_id()
         waiter = watching.enter_context(_watch(here, run_id))  # before it can end
         run = (await begin(here, me, request, thread_id, http, run_id)).run
-        if run.run_id != run_id:  # known by its Idempotency-Key
+        if run.run_id != run_id:  # known by its Idempotency-Key, and may have ended since it was looked up
             waiter = watching.enter_context(_watch(here, run.run_id))
+            waiter.raise_()
+            now = await here.database.read(runs.find, ALL, run.run_id)  # it may have ended before the watch
+            run = now or run
         return _joined(here, run, waiter, watching.pop_all(), on_disconnect, answer)
-
-
-def _join(here: Runtime, run: Run) -> Response:
-    watching = ExitStack()
-    return _joined(here, run, watching.enter_context(_watch(here, run.run_id)), watching)
 
 
 @contextmanager
@@ -413,11 +414,11 @@ def _stream(
     location: str,
     on_disconnect: str | None,
     *,
-    modes: frozenset[str] | None = None,
+    modes: list[str] | None = None,
     last_event_id: str | None = None,
 ) -> Response:
     headers = {**sse.HEADERS, "location": f"{location}/stream", "content-location": location}
-    frames = here.reader.follow(run, modes=modes, last_event_id=last_event_id)
+    frames = here.reader.follow(run, modes=frozenset(listed(modes)) or None, last_event_id=last_event_id)
     return Stream(frames, headers, _leaving(here, run, on_disconnect))
 
 
@@ -436,16 +437,15 @@ def _ids(thread_id: str, run_id: str) -> tuple[str, str]:
     return parse_id(thread_id, "thread"), parse_id(run_id, "run")
 
 
-def _modes(given: list[str] | None) -> frozenset[str] | None:
-    """A filter may be repeated, or one value with commas."""
-    named = {mode for value in given or [] for mode in value.split(",") if mode}
-    return frozenset(named) or None
-
-
 def _action(action: str) -> Action:
-    if action not in ("interrupt", "rollback"):
-        raise Invalid(f"action: '{action}' is not one of interrupt, rollback")
-    return "rollback" if action == "rollback" else "interrupt"
+    for known in get_args(Action):
+        if action == known:
+            return cast("Action", known)
+    raise Invalid(f"action: '{action}' is not one of {', '.join(get_args(Action))}")
+
+
+def _headers(here: Runtime, http: HTTPRequest) -> dict[str, str]:
+    return here.project.http.configurable_headers.chosen(http.scope["headers"])
 
 
 def _request_id(http: HTTPRequest) -> str:

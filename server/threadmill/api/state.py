@@ -5,18 +5,22 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
-from threadmill.api.wire import Body, Here, Me, Route, json
+from threadmill.api import answers
+from threadmill.api.wire import Body, Here, Me, Route, json, listed, one_of, selected
 from threadmill.auth import Caller
 from threadmill.ids import parse_id
 from threadmill.runtime import Runtime
-from threadmill.state import Checkpoint
+from threadmill.state import EMPTY, Checkpoint
 
 router = APIRouter(prefix="/threads/{thread_id}", tags=["Threads"], route_class=Route)
+Select = Annotated[list[str] | None, Query()]
+ONE_VALUE = "values."
 
 
 class AtCheckpoint(Body):
     checkpoint: dict[str, Any]
     subgraphs: bool = False
+    select: list[str] | None = None
 
 
 class Update(Body):
@@ -31,24 +35,27 @@ class History(Body):
     before: dict[str, Any] | str | None = None
     metadata: dict[str, Any] | None = None
     checkpoint: dict[str, Any] | None = None
+    select: list[str] | None = None
 
 
-@router.get("/state")
-async def get_state(thread_id: str, here: Here, me: Me, subgraphs: bool = False) -> Response:
-    return await _get(here, me, thread_id, Checkpoint(), subgraphs)
+@router.get("/state", responses=answers.answers(answers.State, 400, 404, 503))
+async def get_state(thread_id: str, here: Here, me: Me, subgraphs: bool = False, select: Select = None) -> Response:
+    return await _get(here, me, thread_id, Checkpoint(), subgraphs, listed(select))
 
 
-@router.post("/state/checkpoint")
+@router.post("/state/checkpoint", responses=answers.answers(answers.State, 400, 404, 503))
 async def get_state_at(thread_id: str, body: AtCheckpoint, here: Here, me: Me) -> Response:
-    return await _get(here, me, thread_id, place(body.checkpoint) or Checkpoint(), body.subgraphs)
+    return await _get(here, me, thread_id, place(body.checkpoint) or Checkpoint(), body.subgraphs, body.select or [])
 
 
-@router.get("/state/{checkpoint_id}")
-async def get_state_by_id(thread_id: str, checkpoint_id: str, here: Here, me: Me, subgraphs: bool = False) -> Response:
-    return await _get(here, me, thread_id, Checkpoint(checkpoint_id), subgraphs)
+@router.get("/state/{checkpoint_id}", responses=answers.answers(answers.State, 400, 404, 503))
+async def get_state_by_id(
+    thread_id: str, checkpoint_id: str, here: Here, me: Me, subgraphs: bool = False, select: Select = None
+) -> Response:
+    return await _get(here, me, thread_id, Checkpoint(checkpoint_id), subgraphs, listed(select))
 
 
-@router.post("/state")
+@router.post("/state", responses=answers.answers(answers.Updated, 400, 404, 409, 503))
 async def update_state(thread_id: str, body: Update, here: Here, me: Me) -> Response:
     at = place(body.checkpoint) or Checkpoint(body.checkpoint_id)
     thread_id = parse_id(thread_id, "thread")
@@ -56,17 +63,24 @@ async def update_state(thread_id: str, body: Update, here: Here, me: Me) -> Resp
     return json(await here.on_state_loop(here.states.update(scope, thread_id, at, body.values, body.as_node)))
 
 
-@router.get("/history")
+@router.get("/history", responses=answers.answers(list[answers.State], 400, 404, 503))
 async def get_history(
-    thread_id: str, here: Here, me: Me, limit: Annotated[int, Query(ge=0, le=1000)] = 10, before: str | None = None
+    thread_id: str,
+    here: Here,
+    me: Me,
+    limit: Annotated[int, Query(ge=0, le=1000)] = 10,
+    before: str | None = None,
+    select: Select = None,
 ) -> Response:
-    return await _history(here, me, thread_id, Checkpoint(), limit=limit, before=Checkpoint(before) if before else None)
+    earlier = Checkpoint(before) if before else None
+    return await _history(here, me, thread_id, Checkpoint(), listed(select), limit=limit, before=earlier)
 
 
-@router.post("/history")
+@router.post("/history", responses=answers.answers(list[answers.State], 400, 404, 503))
 async def post_history(thread_id: str, body: History, here: Here, me: Me) -> Response:
-    at = place(body.checkpoint) or Checkpoint()
-    return await _history(here, me, thread_id, at, limit=body.limit, before=place(body.before), metadata=body.metadata)
+    at, earlier = place(body.checkpoint) or Checkpoint(), place(body.before)
+    only = body.select or []
+    return await _history(here, me, thread_id, at, only, limit=body.limit, before=earlier, metadata=body.metadata)
 
 
 def place(checkpoint: dict[str, Any] | str | None) -> Checkpoint | None:
@@ -79,13 +93,36 @@ def place(checkpoint: dict[str, Any] | str | None) -> Checkpoint | None:
     return Checkpoint(flat.get("checkpoint_id"), flat.get("checkpoint_ns") or "")
 
 
-async def _get(here: Runtime, me: Caller, thread_id: str, at: Checkpoint, subgraphs: bool) -> Response:
+async def _get(
+    here: Runtime, me: Caller, thread_id: str, at: Checkpoint, subgraphs: bool, select: list[str]
+) -> Response:
     thread_id = parse_id(thread_id, "thread")
+    _check(select)
     scope = await me.may("threads", "read", {"thread_id": thread_id})
-    return json(await here.on_state_loop(here.states.get(scope, thread_id, at, subgraphs=subgraphs)))
+    state = await here.on_state_loop(here.states.get(scope, thread_id, at, subgraphs=subgraphs))
+    return json(_only(state, select))
 
 
-async def _history(here: Runtime, me: Caller, thread_id: str, at: Checkpoint, **options: Any) -> Response:
+async def _history(
+    here: Runtime, me: Caller, thread_id: str, at: Checkpoint, select: list[str], **options: Any
+) -> Response:
     thread_id = parse_id(thread_id, "thread")
+    _check(select)
     scope = await me.may("threads", "read", {"thread_id": thread_id})
-    return json(await here.on_state_loop(here.states.history(scope, thread_id, at, **options)))
+    states = await here.on_state_loop(here.states.history(scope, thread_id, at, **options))
+    return json([_only(state, select) for state in states])
+
+
+def _check(select: list[str]) -> None:
+    for name in select:
+        if not name.startswith(ONE_VALUE):
+            one_of("select", name, (*EMPTY, f"{ONE_VALUE}<key>"))
+
+
+def _only(state: dict[str, Any], select: list[str]) -> dict[str, Any]:
+    """The fields named; `values.<key>` names one value, and one that the state does not have is left out."""
+    keys = [name.removeprefix(ONE_VALUE) for name in select if name.startswith(ONE_VALUE)]
+    if keys and "values" not in select:
+        values = state["values"] if isinstance(state["values"], dict) else {}
+        state = {**state, "values": {key: values[key] for key in keys if key in values}}
+    return selected([state], [name.partition(".")[0] for name in select])[0]

@@ -6,8 +6,10 @@ from typing import Annotated, Any, Literal
 import structlog
 from fastapi import APIRouter, Request, Response
 from langgraph.store.base import NOT_PROVIDED, InvalidNamespaceError, Item, NotProvided, SearchItem
+from langgraph_sdk import schema as sdk
 from pydantic import AfterValidator, Field
 
+from threadmill.api import answers
 from threadmill.api.wire import Body, Here, Me, Route, json
 from threadmill.errors import BadRequest, Invalid, Unavailable
 from threadmill.ids import stamp
@@ -17,6 +19,15 @@ logger = structlog.get_logger("threadmill.api.store")
 
 LABELS, LABEL, KEY, PATHS = 32, 256, 1024, 100
 DEEP, FILTERS, PAGE, QUERY, MINUTES, MOST = 16, 100, 10_000, 100_000, 52_560_000, 10**9
+
+
+PLAIN = {"schema": {"title": "Text", "type": "string"}}
+REFUSED = {"schema": {"$ref": "#/components/schemas/Refusal"}}
+WRONG = answers.WHY[422]
+BAD_LABEL: answers.Responses = {
+    422: {"description": WRONG, "content": {"text/plain": PLAIN, "application/json": REFUSED}}
+}
+NO_KEY: answers.Responses = {400: {"model": answers.KeyRequired | answers.Refusal, "description": answers.WHY[400]}}
 
 
 class BadLabel(ValueError):
@@ -87,7 +98,7 @@ class Namespaces(Body):
     offset: int = Field(0, ge=0, le=MOST)
 
 
-@router.put("/items", status_code=204)
+@router.put("/items", status_code=204, responses=answers.nothing(400, 503) | BAD_LABEL)
 async def put(body: Put, here: Here, me: Me) -> Response:
     value: dict[str, Any] = {
         "namespace": _labels(body.namespace),
@@ -102,7 +113,7 @@ async def put(body: Put, here: Here, me: Me) -> Response:
     return Response(status_code=204)
 
 
-@router.get("/items")
+@router.get("/items", responses=answers.answers(sdk.Item | None) | NO_KEY | BAD_LABEL)
 async def get(here: Here, me: Me, namespace: str = "", key: str = "", refresh_ttl: bool | None = None) -> Response:
     """`namespace` with dots between its labels. An item that is not there is null."""
     if not key:
@@ -113,7 +124,7 @@ async def get(here: Here, me: Me, namespace: str = "", key: str = "", refresh_tt
     return json(None if item is None else shown(item))
 
 
-@router.delete("/items", status_code=204)
+@router.delete("/items", status_code=204, responses=answers.nothing(400) | BAD_LABEL)
 async def delete(body: Address, here: Here, me: Me) -> Response:
     value: dict[str, Any] = {"namespace": _labels(body.namespace), "key": body.key}
     await me.may("store", "delete", value)
@@ -121,7 +132,7 @@ async def delete(body: Address, here: Here, me: Me) -> Response:
     return Response(status_code=204)
 
 
-@router.post("/items/search")
+@router.post("/items/search", responses=answers.answers(sdk.SearchItemsResponse, 400, 503) | BAD_LABEL)
 async def search(body: Search, here: Here, me: Me) -> Response:
     _check_filter(body.filter)
     value: dict[str, Any] = {
@@ -145,7 +156,7 @@ async def search(body: Search, here: Here, me: Me) -> Response:
     return json({"items": [shown(item) for item in found]})
 
 
-@router.post("/namespaces")
+@router.post("/namespaces", responses=answers.answers(sdk.ListNamespaceResponse, 400) | BAD_LABEL)
 async def namespaces(body: Namespaces, here: Here, me: Me) -> Response:
     value: dict[str, Any] = {
         "namespace": _labels(body.prefix) if body.prefix else None,

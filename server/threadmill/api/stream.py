@@ -4,7 +4,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response
 
-from threadmill.api.wire import Here, Me, Route, Stream, one_of
+from threadmill.api import answers
+from threadmill.api.wire import Here, Me, Route, Stream, listed, one_of
 from threadmill.ids import parse_id
 from threadmill.scope import ALL
 from threadmill.streaming import sse
@@ -14,7 +15,7 @@ router = APIRouter(prefix="/threads/{thread_id}", tags=["Threads"], route_class=
 MODES = ("run_modes", "lifecycle", "state_update")
 
 
-@router.get("/stream")
+@router.get("/stream", responses=answers.events(*answers.THREAD_EVENTS, 404))
 async def stream(
     thread_id: str,
     here: Here,
@@ -27,7 +28,7 @@ async def stream(
     thread_id = parse_id(thread_id, "thread")
     scope = await me.may("threads", "read", {"thread_id": thread_id})
     found = await here.thread(scope, thread_id)
-    given = [mode for value in stream_modes or stream_mode or [] for mode in value.split(",") if mode]
+    given = listed(stream_modes or stream_mode)
     for mode in given:
         one_of("stream_modes", mode, MODES)
 

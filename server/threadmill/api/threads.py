@@ -2,14 +2,16 @@
 
 import re
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import orjson
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Header, Query, Response
 from pydantic import Field, model_validator
 
-from threadmill import retention, threads
-from threadmill.api.wire import Body, Here, Me, Route, json, page, selected
+from threadmill import markers, retention, threads
+from threadmill.api import answers
+from threadmill.api.feed import reader_of
+from threadmill.api.wire import Body, Here, Me, Route, json, listed, page, selected
 from threadmill.errors import BadRequest, Conflict, Invalid, ThreadmillError
 from threadmill.ids import new_id, parse_id
 from threadmill.langgraph_json.values import MAX_MINUTES
@@ -80,9 +82,14 @@ class Search(Count):
     sort_order: Literal["asc", "desc"] | None = None
     select: list[FIELDS] | None = None
     extract: dict[str, str] | None = Field(None, max_length=10)
+    include: list[str] | None = None
 
 
-@router.post("")
+@router.post(
+    "",
+    responses=answers.answers(answers.Thread, 400, 409)
+    | {201: {"model": answers.Refusal, "description": "The thread is there, its state is not."}},
+)
 async def create(body: Create, here: Here, me: Me) -> Response:
     thread_id = parse_id(body.thread_id, "thread") if body.thread_id is not None else new_id()
     if_exists = body.if_exists or "raise"
@@ -92,6 +99,7 @@ async def create(body: Create, here: Here, me: Me) -> Response:
     scope = await me.may("threads", "create", value)
     ttl = Ttl.model_validate(value["ttl"]) if value.get("ttl") else None  # the handler may have its own idea
     created = await here.database.write(_create, scope, thread_id, value["metadata"], if_exists, body.title, ttl)
+    here.signals.notify("feed")
     if created is not None and body.supersteps:
         try:
             steps = [{"updates": step.updates} for step in body.supersteps]
@@ -119,7 +127,7 @@ def _create(
     return threads.get(tx, ALL, thread_id)
 
 
-@router.post("/search")
+@router.post("/search", responses=answers.page(answers.ThreadPart, 400))
 async def search(body: Search, here: Here, me: Me) -> Response:
     value = {"metadata": body.metadata or {}, "values": body.values or {}, "status": body.status}
     scope = await me.may("threads", "search", value | {"limit": body.limit, "offset": body.offset})
@@ -143,33 +151,42 @@ async def search(body: Search, here: Here, me: Me) -> Response:
             whole = row | {"values": orjson.loads(thread.values) if in_values and thread.values else None}
             kept["extracted"] = {alias: _extract(whole, parts) for alias, parts in paths.items()}
         rows.append(kept)
+    if "unread" in (body.include or ()):
+        reader = reader_of(me)
+        new = await here.database.read(markers.unread, [one.thread_id for one in found], reader)
+        rows = [{**row, "unread": one.thread_id in new} for row, one in zip(rows, found, strict=True)]
     return page(rows, total, body.limit, body.offset)
 
 
-@router.post("/count")
+@router.post("/count", responses=answers.answers(int, 400))
 async def count(body: Count, here: Here, me: Me) -> Response:
     scope = await me.may("threads", "search", {"metadata": body.metadata or {}, "status": body.status})
     return json(await here.database.read(threads.count, scope, body.filter()))
 
 
-@router.get("/{thread_id}")
-async def get(thread_id: str, here: Here, me: Me, include: str = "") -> Response:
-    """`include` is a list with commas; a name that means nothing here is ignored."""
+@router.get("/{thread_id}", responses=answers.answers(answers.Thread, 404))
+async def get(thread_id: str, here: Here, me: Me, include: Annotated[list[str] | None, Query()] = None) -> Response:
+    """A name in `include` that means nothing here is ignored."""
     thread_id = parse_id(thread_id, "thread")
     scope = await me.may("threads", "read", {"thread_id": thread_id})
     row = shown(await here.thread(scope, thread_id))
-    if "ttl" in include.split(","):
+    if "ttl" in listed(include):
         ttl = await here.database.read(retention.find, scope, thread_id)
         row["ttl"] = asdict(ttl) if ttl is not None else None
     return json(row)
 
 
-@router.patch("/{thread_id}")
-async def patch(thread_id: str, body: Patch, here: Here, me: Me) -> Response:
+@router.patch("/{thread_id}", responses=answers.answers(answers.Thread, 404, empty=204))
+async def patch(
+    thread_id: str, body: Patch, here: Here, me: Me, prefer: Annotated[str, Header(alias="Prefer")] = ""
+) -> Response:
     thread_id = parse_id(thread_id, "thread")
     value: dict[str, Any] = {"thread_id": thread_id, "metadata": body.metadata or {}}
     scope = await me.may("threads", "update", value)
     await here.database.write(_patch, scope, thread_id, value["metadata"], body)
+    here.signals.notify("feed")
+    if "return=minimal" in prefer:
+        return Response(status_code=204)
     return json(shown(await here.thread(ALL, thread_id)))
 
 
@@ -181,14 +198,14 @@ def _patch(tx: Tx, scope: Scope, thread_id: str, metadata: dict[str, Any], body:
         retention.clear_ttl(tx, ALL, thread_id)
 
 
-@router.delete("/{thread_id}", status_code=204)
+@router.delete("/{thread_id}", status_code=204, responses=answers.nothing(404))
 async def delete(thread_id: str, here: Here, me: Me) -> Response:
     thread_id = parse_id(thread_id, "thread")
     await here.delete_thread(await me.may("threads", "delete", {"thread_id": thread_id}), thread_id)
     return Response(status_code=204)
 
 
-@router.post("/{thread_id}/copy")
+@router.post("/{thread_id}/copy", responses=answers.answers(answers.ThreadPart, 404, 409))
 async def copy(thread_id: str, here: Here, me: Me) -> Response:
     source, target = parse_id(thread_id, "thread"), new_id()
     await me.may("threads", "create", {"thread_id": target, "metadata": {}})

@@ -1,6 +1,7 @@
 """What all routes share: bodies in, JSON and event streams out, errors as `{"detail": "..."}`."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Annotated, Any, cast
 
@@ -9,19 +10,27 @@ import structlog
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from langgraph_sdk import Auth
 from pydantic import BaseModel, ConfigDict
+from starlette.authentication import AuthCredentials
 from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
 from starlette.types import Receive, Scope, Send
 
 from threadmill.auth import Call, Caller, authenticate
-from threadmill.errors import Invalid, ThreadmillError
+from threadmill.errors import Forbidden, Invalid, ThreadmillError
 from threadmill.jsonable import dumps
+from threadmill.langgraph_json.http import Cors
 from threadmill.metrics import Metrics
 from threadmill.runtime import Runtime
+from threadmill.webhooks import LOOPBACK
 
 logger = structlog.get_logger("threadmill.api")
 
 INVALID_JSON = "Invalid JSON in request body"
+UNTRUSTED = "Pages of this origin may not call this server; name it in http.cors.allow_origins."
+LEVELS = 128  # of a body; JSON in an answer ends at 254, and what was sent lies some levels down in it
+DETAIL = 2000  # characters
 
 
 class Body(BaseModel):
@@ -30,10 +39,23 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
 
+def read_json(data: bytes) -> Any:
+    """Raises orjson.JSONDecodeError, and 422 for what is too deep to be stored and shown again."""
+    value = orjson.loads(data)
+    if data.count(b"[") + data.count(b"{") > LEVELS:
+        level, depth = [value], 0
+        while level := [one for one in level if isinstance(one, dict | list)]:
+            depth += 1
+            if depth > LEVELS:
+                raise HTTPException(422, f"The body is nested more than {LEVELS} levels deep.")
+            level = [part for one in level for part in (one.values() if isinstance(one, dict) else one)]
+    return value
+
+
 class _JsonRequest(Request):
     async def json(self) -> Any:
         if not hasattr(self, "_json"):
-            self._json = orjson.loads(await self.body())
+            self._json = read_json(await self.body())
         return self._json
 
 
@@ -60,19 +82,43 @@ async def runtime(request: Request) -> Runtime:
 
 async def caller(request: Request) -> Caller:
     """Who calls; refused with 401 here, before any route looks at the request."""
+    if LOOPBACK in request.scope.get("state", {}):  # a webhook to ourselves comes from nobody
+        raise HTTPException(404)
+    here = runtime_of(request)
+    if request.method not in ("GET", "HEAD") and not _guarded(here) and not trusts(here, request):
+        # To what looks like a form's request a browser does not ask first: any page could run graphs here.
+        raise Forbidden(UNTRUSTED)
+    return await identify(request, here.auth)
+
+
+def trusts(here: Runtime, request: HTTPConnection) -> bool:
+    """Whether the page that asks, if it is one, may."""
+    cors = here.project.http.cors or Cors()
+    return cors.trusts(request.headers.get("origin"), request.headers.get("host"), guarded=_guarded(here))
+
+
+def _guarded(here: Runtime) -> bool:
+    return here.auth is not None or here.settings.insecure
+
+
+async def identify(request: HTTPConnection, auth: Auth | None) -> Caller:
+    """Asked once per request. Also tells Starlette, so that `request.user` is there for the project's own code."""
     known = request.scope.setdefault("state", {}).get("caller")
     if known is None:
         call = Call(
             request=request,
             path=request.url.path,
-            method=request.method,
+            method=request.scope.get("method", "GET"),  # a WebSocket has none
             path_params=request.path_params,
             query_params=dict(request.query_params),
             headers=dict(request.headers.raw),
             body=None,
             scope=request.scope,
         )
-        known = request.scope["state"]["caller"] = await authenticate(runtime_of(request).auth, call)
+        known = request.scope["state"]["caller"] = await authenticate(auth, call)
+    if known.user is not None:
+        request.scope["user"] = known.user
+        request.scope["auth"] = AuthCredentials(["authenticated", *known.user.permissions])
     return cast("Caller", known)
 
 
@@ -99,6 +145,11 @@ def selected(rows: Sequence[dict[str, Any]], select: Sequence[str] | None) -> li
     if not select:
         return list(rows)
     return [{key: row[key] for key in select if key in row} for row in rows]
+
+
+def listed(values: Sequence[str] | None) -> list[str]:
+    """A list of names in a query: repeated, with commas, or one JSON array, as JavaScript SDKs before 1.12 write it."""
+    return [name for value in values or () for name in re.findall(r'[^\s,"\[\]]+', value)]
 
 
 def one_of(name: str, value: Any, allowed: Sequence[str]) -> None:
@@ -174,15 +225,15 @@ async def _disconnected(receive: Receive) -> None:
 def install_errors(app: FastAPI) -> None:
     async def known(_: Request, error: Exception) -> Response:
         assert isinstance(error, ThreadmillError)
-        return json({"detail": error.message}, status=error.status, headers=getattr(error, "headers", None))
+        return refusal(error.message, error.status, getattr(error, "headers", None))
 
     async def http(_: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        return json({"detail": str(error.detail)}, status=error.status_code, headers=error.headers)
+        return refusal(str(error.detail), error.status_code, error.headers)
 
     async def invalid(_: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
-        return json({"detail": explain(error)}, status=422)
+        return refusal(explain(error), 422)
 
     async def unknown(request: Request, error: Exception) -> Response:
         request_id = request.scope.get("state", {}).get("request_id")
@@ -193,6 +244,12 @@ def install_errors(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(Exception, unknown)
+
+
+def refusal(detail: str, status: int, headers: Mapping[str, str] | None = None) -> Response:
+    """A sentence may repeat what was sent, which may be long."""
+    shown = detail if len(detail) <= DETAIL else f"{detail[:DETAIL]}…"
+    return json({"detail": shown}, status=status, headers=headers)
 
 
 def explain(error: RequestValidationError) -> str:

@@ -1,8 +1,9 @@
 """One event of a thread's log, and how a run of them lies in storage.
 
 Methods are LangGraph's stream modes (`values`, `updates`, `messages`, `custom`, `tasks`, `checkpoints`, `debug`,
-`events`) as they were emitted, and three of ours: `metadata` opens an attempt of a run, `error` tells of a failure,
-`end` closes the run with its final status.
+`events`, `tools`) as they were emitted, and some of ours: `metadata` opens an attempt of a run, `checkpoint` names a
+checkpoint without its values, `input` is a question to a person, `stopped` says that what is unfinished will not be
+finished, `paused` and `end` close an attempt and a run, `error` tells of a failure.
 """
 
 import zlib
@@ -11,25 +12,34 @@ from typing import NamedTuple
 
 import orjson
 
-METADATA, ERROR, END = "metadata", "error", "end"
+METADATA, CHECKPOINT, INPUT, PAUSED, ERROR, END = "metadata", "checkpoint", "input", "paused", "error", "end"
+STOPPED = "stopped"
+POSTED = "posted"  # a message that no run made; its run_id is empty
 COMPRESS_FROM = 1024  # bytes; the metadata that LangGraph repeats with each token shrinks about thirtyfold
 
 
 class Event(NamedTuple):  # a tuple: it is made for every token, and a frozen dataclass takes three times as long
-    """`data` is JSON on one line; `namespace` is the path of subgraph tasks, empty at the root."""
+    """`data` is JSON on one line; `namespace` is the path of subgraph tasks, empty at the root; `at` is in ms."""
 
     seq: int
     run_id: str
     method: str
     namespace: tuple[str, ...]
     data: bytes
+    at: int = 0
 
 
 def pack(events: Iterable[Event]) -> bytes:
-    """A line each: `seq TAB method TAB namespace TAB data`. JSON escapes tabs and newlines, methods have none."""
+    """A line each: `seq@at TAB method TAB namespace TAB data`. JSON escapes tabs and newlines, methods have none."""
     data = b"\n".join(
-        b"%d\t%s\t%s\t%s"
-        % (event.seq, event.method.encode(), orjson.dumps(event.namespace) if event.namespace else b"", event.data)
+        b"%d@%d\t%s\t%s\t%s"
+        % (
+            event.seq,
+            event.at,
+            event.method.encode(),
+            orjson.dumps(event.namespace) if event.namespace else b"",
+            event.data,
+        )
         for event in events
     )
     return zlib.compress(data, 1) if len(data) >= COMPRESS_FROM else data
@@ -39,6 +49,7 @@ def unpack(run_id: str, data: bytes) -> Iterator[Event]:
     if not data[:1].isdigit():
         data = zlib.decompress(data)
     for line in data.split(b"\n"):
-        seq, method, namespace, payload = line.split(b"\t", 3)
+        number, method, namespace, payload = line.split(b"\t", 3)
+        seq, _, at = number.partition(b"@")
         path = tuple(orjson.loads(namespace)) if namespace else ()
-        yield Event(int(seq), run_id, method.decode(), path, payload)
+        yield Event(int(seq), run_id, method.decode(), path, payload, int(at or 0))

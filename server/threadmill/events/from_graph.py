@@ -5,7 +5,7 @@ place (`Tap.config`), so each token reaches the log from the model's own callbac
 instead of waiting for its turn in the loop of `astream`. docs/decisions/0003 has the figures.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from langgraph._internal._constants import CONFIG_KEY_RUNTIME, CONFIG_KEY_STREAM, INTERRUPT, NS_SEP
@@ -16,11 +16,28 @@ from langgraph.runtime import Runtime
 from langgraph.store.base import BaseStore
 from langgraph.types import Interrupt
 
+from threadmill.events.event import CHECKPOINT, INPUT, STOPPED
+from threadmill.events.questions import COPIED, Questions
+from threadmill.events.tools import ToolCalls
 from threadmill.jsonable import dumps
 
 Namespace = tuple[str, ...]
-MODES = ("values", "updates", "messages", "messages-tuple", "custom", "tasks", "checkpoints", "debug", "events")
+MODES = (
+    "values",
+    "updates",
+    "messages",
+    "messages-tuple",
+    "custom",
+    "tasks",
+    "checkpoints",
+    "debug",
+    "events",
+    "tools",
+)
 MESSAGE_MODES = ("messages", "messages-tuple")
+PROTOCOL = "lifecycle"  # the mode that runs of the event protocol have, and no others
+ALWAYS = frozenset({"custom", "tools"})  # recorded for whoever looks at the thread, in subgraphs too
+OURS = frozenset({"messages", "custom", "tools", "events", PROTOCOL})  # not taken from LangGraph's stream
 
 
 class Tap:
@@ -37,6 +54,9 @@ class Tap:
         self._modes = {"messages" if mode in MESSAGE_MODES else mode for mode in stream_mode}
         self._subgraphs = subgraphs
         self._closed = False
+        self._asked: set[str] = set()  # interrupts that were told
+        self._held: tuple[Namespace, bytes] | None = None  # values, which the protocol tells after their checkpoint
+        self.tools = ToolCalls(self._tool)
         self._metadata: tuple[Any, bytes] = (None, b"")
         self.values: Any = None
         self.encoded: bytes | None = None  # `values` as JSON, when it had to be made anyway
@@ -45,19 +65,24 @@ class Tap:
 
     def config(self, store: BaseStore | None) -> dict[str, Any]:
         """Entries of `configurable` that connect this tap."""
-        modes: set[Any] = self._modes - {"messages", "custom", "events"} | {"values", "updates"}
+        modes: set[Any] = self._modes - OURS | {"values", "updates"}
         return {
             CONFIG_KEY_STREAM: StreamProtocol(self, modes),
             CONFIG_KEY_RUNTIME: Runtime(store=store, stream_writer=self._write_custom),
         }
 
     def callbacks(self) -> list[Any]:
-        if "messages" not in self._modes:
-            return []
-        return [StreamMessagesHandler(self, True) if self._subgraphs else _RootMessages(self)]
+        handlers: list[Any] = [self.tools]
+        if self._modes & COPIED:
+            handlers.append(Questions())
+        if "messages" in self._modes:
+            handlers.append(StreamMessagesHandler(self, True) if self._subgraphs else _RootMessages(self))
+        return handlers
 
     def close(self) -> None:
         """What a task that outlived its run still says is not part of it."""
+        self.tools.stop("The run ended before the tool.")
+        self._release()
         self._closed = True
 
     def __call__(self, chunk: tuple[Namespace, str, Any]) -> None:
@@ -71,13 +96,54 @@ class Tap:
             elif mode == "updates" and isinstance(payload, dict) and INTERRUPT in payload:
                 self.paused = True
                 self.interrupts.extend(payload[INTERRUPT])
-        if mode in self._modes and (self._subgraphs or not namespace):
-            self._record(mode, namespace, data or self._encode(mode, payload))
+        if mode == "updates" and isinstance(payload, dict) and INTERRUPT in payload:
+            self._ask(namespace, payload[INTERRUPT])
+        if mode in ALWAYS or (mode in self._modes and (self._subgraphs or not namespace)):
+            self._tell(mode, namespace, data or self._encode(mode, payload))
+
+    def _tell(self, mode: str, namespace: Namespace, data: bytes) -> None:
+        if PROTOCOL not in self._modes:
+            self._record(mode, namespace, data)
+        elif mode == "checkpoints":
+            self._record(CHECKPOINT, namespace, data)
+            self._release()
+        else:
+            self._release()
+            if mode == "values":
+                self._held = namespace, data
+            else:
+                self._record(mode, namespace, data)
+
+    def _release(self) -> None:
+        if self._held is not None:
+            (namespace, data), self._held = self._held, None
+            self._record("values", namespace, data)
+
+    def _ask(self, namespace: Namespace, interrupts: Sequence[Interrupt]) -> None:
+        """A subgraph's question is told where it is asked, and not again by the graphs above."""
+        self._release()
+        for one in interrupts:
+            if one.id not in self._asked:
+                self._asked.add(one.id)
+                asked = {"interrupt_id": one.id, "payload": one.value, "value": one.value}
+                self._record(INPUT, namespace, dumps(asked))
+
+    def _tool(self, namespace: Namespace, payload: dict[str, Any]) -> None:
+        self((namespace, "tools", payload))
 
     def event(self, event: Any) -> None:
         """An item of `astream_events`."""
         if not self._closed:
             self._record("events", (), dumps(event))
+
+    def stopped(self, reason: str) -> None:
+        """What is not finished will not be."""
+        self._record(STOPPED, (), dumps({"reason": reason}))
+
+    def last(self, values: Any) -> None:
+        """The state that a stop left, which no graph told."""
+        if "values" in self._modes:
+            self._record("values", (), dumps(values))
 
     def _remember(self, payload: Any) -> bytes | None:
         data = dumps(payload) if "values" in self._modes else None
@@ -88,6 +154,8 @@ class Tap:
         return data
 
     def _encode(self, mode: str, payload: Any) -> bytes:
+        if mode == "checkpoints" and PROTOCOL in self._modes:
+            return dumps(_checkpoint(payload))
         if mode == "debug" and payload.get("type") == "checkpoint":
             inner = payload["payload"]
             places = {
@@ -105,6 +173,16 @@ class Tap:
     def _write_custom(self, payload: Any) -> None:
         namespace = get_config()["configurable"].get("checkpoint_ns", "").split(NS_SEP)[:-1]
         self((tuple(namespace), "custom", payload))
+        self.tools.progress(payload)
+
+
+def _checkpoint(payload: Any) -> dict[str, Any]:
+    """What names a checkpoint: its state is in `values`."""
+    parent, metadata = payload.get("parent_config"), payload.get("metadata") or {}
+    named = {"id": payload["config"]["configurable"]["checkpoint_id"]}
+    if parent:
+        named["parent_id"] = parent["configurable"]["checkpoint_id"]
+    return {**named, "step": metadata.get("step"), "source": metadata.get("source"), "next": payload.get("next")}
 
 
 def _place(config: Any) -> dict[str, Any] | None:

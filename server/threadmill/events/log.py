@@ -2,21 +2,25 @@
 
 Writers append from the graphs' threads; readers tail from the HTTP loop; they meet only here. A new event gets the
 thread's next number and is visible at once, from a ring in memory; within one flush window it is on disk, in one row
-with its neighbours. Numbers are reserved in blocks before they are used, so that after a crash they go on above any
-that a reader may have seen. What ends a run becomes visible only after its commit (`close_run`).
+with its neighbours. Between two numbers there is room for what a protocol makes of one event. Numbers are reserved in
+blocks before they are used, so that after a crash they go on above any that a reader may have seen. What ends a run
+becomes visible only after its commit (`close_run`).
 """
 
 import threading
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 
 from threadmill.events.event import Event, pack, unpack
 from threadmill.signals import Signals
 from threadmill_checkpoints.database import Database, Tx
 
-BLOCK = 4096  # numbers reserved at a time
+ROOM = 32  # numbers from one event to the next
+BLOCK = 2048 * ROOM  # numbers reserved at a time
 PAGE_ROWS = 16  # stored rows read at a time; a row is what one thread produced in one flush window
 
 
@@ -72,6 +76,7 @@ class EventLog:
         self._ring_bytes = ring_bytes
         self._tails: dict[str, _Tail] = {}
         self._dirty: set[str] = set()
+        self._opening: dict[str, int] = {}  # first number of a run whose start is being committed
         self._lock = threading.Lock()  # guards which tails there are; taken before a tail's own
         self._closing = False
 
@@ -88,6 +93,7 @@ class EventLog:
             raise LookupError(f"thread {thread_id} is gone")
         limit: int = row["seq"]
         first = limit - BLOCK + 1
+        self._opening[thread_id] = first
 
         def ready() -> None:
             with self._lock:
@@ -97,7 +103,12 @@ class EventLog:
                 tail.next_seq, tail.limit = first, limit
                 if tail.floor is None:
                     tail.floor = tail.durable = first - 1
+            settled()
 
+        def settled() -> None:
+            self._opening.pop(thread_id, None)
+
+        tx.on_rollback(settled)
         tx.on_commit(ready)
         return first
 
@@ -105,10 +116,10 @@ class EventLog:
         """From any thread, between `open_run` and `close_run`. Order of calls is order in the log."""
         tail = self._tails[thread_id]
         with tail.lock:
-            event = Event(tail.next_seq, run_id, method, namespace, data)
-            tail.next_seq += 1
+            event = Event(tail.next_seq, run_id, method, namespace, data, _now())
+            tail.next_seq += ROOM
             tail.pending.append(event)
-            if event.seq <= tail.limit:
+            if event.seq + ROOM - 1 <= tail.limit:
                 tail.show([event])
             else:
                 tail.hidden.append(event)
@@ -124,8 +135,8 @@ class EventLog:
         """
         tail = self._tails[thread_id]
         with tail.lock:
-            final = [Event(tail.next_seq + i, run_id, method, (), data) for i, (method, data) in enumerate(last)]
-            tail.next_seq += len(final)
+            final = _numbered(tail.next_seq, run_id, last)
+            tail.next_seq += len(final) * ROOM
             highest = tail.next_seq - 1
         tx.run("UPDATE threads SET seq = :seq WHERE thread_id = :thread_id", seq=highest, thread_id=thread_id)
 
@@ -142,12 +153,11 @@ class EventLog:
         """The `last` events of a run that no worker has. Returns their highest number."""
         row = tx.one(
             "UPDATE threads SET seq = seq + :count WHERE thread_id = :thread_id RETURNING seq",
-            count=len(last),
+            count=len(last) * ROOM,
             thread_id=thread_id,
         )
         highest: int = row["seq"] if row else 0
-        first = highest - len(last) + 1
-        events = [Event(first + i, run_id, method, (), data) for i, (method, data) in enumerate(last)]
+        events = _numbered(highest - len(last) * ROOM + 1, run_id, last)
         _insert(tx, thread_id, events)
 
         def committed() -> None:
@@ -161,6 +171,17 @@ class EventLog:
 
         tx.on_commit(committed)
         return highest
+
+    def announce(self, tx: Tx, thread_id: str, method: str, data: bytes) -> None:
+        """An event of no run, whether one is under way or not."""
+        tail = self._tails.get(thread_id)
+        if tail is not None and tail.writing:
+            self.append(thread_id, "", method, (), data)
+        elif tx.one("SELECT 1 FROM runs WHERE thread_id = :id AND status = 'running'", id=thread_id):
+            # It begins in this very commit, with numbers that are reserved but not ours to give before that.
+            tx.on_commit(partial(self.append, thread_id, "", method, (), data))
+        else:
+            self.record(tx, thread_id, "", [(method, data)])
 
     def _flush(self, tx: Tx) -> None:
         """With some commit of the database: write what any thread has pending."""
@@ -194,7 +215,7 @@ class EventLog:
                 tail.limit = max(tail.limit, limit)
                 if events:
                     tail.durable = events[-1].seq
-                visible = [event for event in tail.hidden if event.seq <= tail.limit]
+                visible = [event for event in tail.hidden if event.seq + ROOM - 1 <= tail.limit]
                 tail.hidden = tail.hidden[len(visible) :]
                 tail.show([*visible, *final])
                 tail.trim(self._ring_bytes)
@@ -240,12 +261,28 @@ class EventLog:
             finally:
                 self._leave(thread_id, tail)
 
+    async def read(self, thread_id: str, after: int) -> list[Event]:
+        """What there is now, numbered above `after`."""
+        highest, found = await self.highest(thread_id), list[Event]()
+        if highest <= after:
+            return found
+        async for batch in self.tail(thread_id, after, 0.0):
+            found += batch
+            if not batch or batch[-1].seq + ROOM > highest:
+                break
+        return found
+
     async def highest(self, thread_id: str) -> int:
         """The highest number that a reader can have seen."""
         tail = self._tails.get(thread_id)
         if tail is not None and tail.writing:
             return tail.next_seq - 1
-        return await self._database.read(_reserved, thread_id)
+        reserved = await self._database.read(_reserved, thread_id)
+        # A run that began meanwhile has reserved numbers that nobody has seen: a cursor there would skip them.
+        opening, tail = self._opening.get(thread_id), self._tails.get(thread_id)
+        if opening is not None:
+            return opening - 1
+        return tail.next_seq - 1 if tail is not None and tail.writing else reserved
 
     def erase_run(self, tx: Tx, thread_id: str, run_id: str) -> None:
         """The run is deleted or rolled back; a reader that is at it has it from memory."""
@@ -286,6 +323,14 @@ class EventLog:
     def _forget_if_idle(self, thread_id: str, tail: _Tail) -> None:
         if not tail.writing and not tail.readers and not tail.pending and self._tails.get(thread_id) is tail:
             del self._tails[thread_id]
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _numbered(first: int, run_id: str, told: Sequence[tuple[str, bytes]]) -> list[Event]:
+    return [Event(first + i * ROOM, run_id, method, (), data, _now()) for i, (method, data) in enumerate(told)]
 
 
 def _insert(tx: Tx, thread_id: str, events: list[Event]) -> None:

@@ -6,29 +6,32 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from dotenv import dotenv_values
 
-from threadmill.config import SETTINGS
+from threadmill.config import SETTINGS, environment
 from threadmill.errors import ConfigError
-from threadmill.langgraph_json import checkpointer, store
+from threadmill.langgraph_json import checkpointer, http, store, webhooks
 from threadmill.langgraph_json.checkpointer import RetentionConfig
 from threadmill.langgraph_json.graphs import GraphSpec, graphs, named
+from threadmill.langgraph_json.http import HttpConfig
 from threadmill.langgraph_json.store import StoreConfig
 from threadmill.langgraph_json.values import lookup, typed
+from threadmill.langgraph_json.webhooks import WebhooksConfig
 
-NOT_YET = ("encryption", "http", "webhooks", "ui", "ui_config", "checkpointer.path")
+NOT_YET = ("ui", "ui_config", "checkpointer.path")
 BUILD_TIME = (
     *("$schema", "api_version", "base_image", "dockerfile_lines", "image_distro", "internal_docker_tag", "source"),
     *("keep_pkg_tools", "node_version", "pip_config_file", "pip_installer", "python_version"),
 )
 SUPPORTED = (
-    *("graphs", "dependencies", "env", "checkpointer", "store", "auth", "threadmill"),
-    *(*store.KEYS, *checkpointer.KEYS, *(f"threadmill.{setting.name}" for setting in SETTINGS)),
+    *("graphs", "dependencies", "env", "checkpointer", "store", "auth", "http", "encryption", "threadmill"),
+    *("auth.path", "auth.disable_studio_auth", "auth.openapi", "auth.cache", "encryption.path"),
+    *(*store.KEYS, *checkpointer.KEYS, *http.KEYS, *webhooks.KEYS, *(f"threadmill.{one.name}" for one in SETTINGS)),
 )
 KNOWN = frozenset((*SUPPORTED, *BUILD_TIME, *NOT_YET))
 
@@ -47,7 +50,12 @@ class Project:
     allowed_types: tuple[tuple[str, str], ...]
     store: StoreConfig
     retention: RetentionConfig
+    webhooks: WebhooksConfig
+    http: HttpConfig
+    assistant_configs: dict[str, dict[str, Any]]  # of the assistants that are made from graphs, by graph
+    security: dict[str, Any]  # what /openapi.json says of authentication
     auth: GraphSpec | None = None  # where the `langgraph_sdk.Auth` object is
+    encryption: GraphSpec | None = None  # where the `langgraph_sdk.Encryption` object is
 
 
 def load_project(path: Path) -> Project:
@@ -62,18 +70,29 @@ def load_project(path: Path) -> Project:
             f"{path}: dependencies names {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not "
             "installed here; Threadmill installs nothing itself."
         )
+    env = _env(path, raw.get("env", {}))
+    variables = environment(env)
+    wanted = http.http(path, raw.get("http"), variables.get("MOUNT_PREFIX"))
+    warnings += http.warnings(path, wanted)
     return Project(
         path=path,
         root=path.parent,
         graphs=graphs(path, raw.get("graphs")),
-        env=_env(path, raw.get("env", {})),
+        env=env,
         dependencies=dependencies,
         raw=raw,
         warnings=tuple(warnings),
         allowed_types=checkpointer.allowed_types(path, raw),
-        auth=_auth(path, raw.get("auth")),
-        store=store.store(path, raw.get("store") or {}),
+        http=wanted,
+        assistant_configs=_assistant_configs(variables.get("LANGGRAPH_CONFIG")),
+        security=typed(path, "auth.openapi", lookup(raw, "auth.openapi") or {}, dict),
+        auth=_object(path, "auth", raw.get("auth")),
+        encryption=_object(path, "encryption", raw.get("encryption")),
+        store=store.store(path, typed(path, "store", raw.get("store") or {}, dict)),
         retention=checkpointer.retention(path, lookup(raw, "checkpointer.ttl") or {}),
+        webhooks=replace(
+            webhooks.webhooks(path, raw.get("webhooks"), variables), enabled="webhooks" not in wanted.disabled
+        ),
     )
 
 
@@ -139,11 +158,22 @@ def _present(raw: dict[str, Any], above: str = "") -> Iterator[str]:
             yield from _present(value, f"{above}{key}.")
 
 
-def _auth(path: Path, raw: Any) -> GraphSpec | None:
+def _object(path: Path, section: str, raw: Any) -> GraphSpec | None:
     """Never ignored: a server that its owner believes guarded must not start open."""
     if raw is None:
         return None
-    return named(path, "auth.path", "auth", typed(path, "auth", raw, dict).get("path"))
+    return named(path, f"{section}.path", section, typed(path, section, raw, dict).get("path"))
+
+
+def _assistant_configs(text: str | None) -> dict[str, dict[str, Any]]:
+    where = "LANGGRAPH_CONFIG"
+    try:
+        configs = json.loads(text) if text else {}
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{where}: invalid JSON at column {error.colno}: {error.msg}.") from None
+    if not isinstance(configs, dict) or not all(isinstance(one, dict) for one in configs.values()):
+        raise ConfigError(f'{where} must be {{"graph": {{"configurable": {{...}}}}}}, not {str(text)[:80]}.')
+    return configs
 
 
 def _env(path: Path, raw: Any) -> dict[str, str]:

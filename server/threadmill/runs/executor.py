@@ -2,32 +2,47 @@
 
 import asyncio
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import Any, Literal
+from typing import Any, Literal, cast
 from uuid import UUID
 
-from langgraph.errors import GraphDrained
+import structlog
+from langgraph._internal._constants import CONFIG_KEY_STRICT_RESUME, NULL_TASK_ID
+from langgraph.errors import GraphDrained, InvalidUpdateError, UnknownInterruptError
 from langgraph.runtime import RunControl
 from langgraph.store.base import BaseStore
 from langgraph.types import Command, Send
 from pydantic import BaseModel
 from typing_extensions import is_typeddict
 
-from threadmill import threads
+from threadmill import interrupts, threads
 from threadmill.auth import User
+from threadmill.events.event import Event
 from threadmill.events.from_graph import Namespace, Tap
 from threadmill.graphs import Graph, Graphs, output_of
-from threadmill.jsonable import dumps
+from threadmill.interrupts import Pending, unanswered
+from threadmill.jsonable import dumps, error_fields
+from threadmill.runs import closing, steering
+from threadmill.runs.closing import Closed, talks
 from threadmill.runs.queue import LostLease
 from threadmill.runs.run import Action, Run
-from threadmill_checkpoints.database import Database
+from threadmill_checkpoints.database import Database, Tx
 from threadmill_checkpoints.saver import rows as checkpoints
+from threadmill_checkpoints.saver.deferred import DeferredSaver
 from threadmill_checkpoints.saver.sqlite import SqliteSaver
 
+logger = structlog.get_logger("threadmill.executor")
+
 LANGGRAPH = version("langgraph")
-Ending = Literal["success", "error", "timeout", "interrupt", "rollback", "put_back"]
+PLACE = ("thread_id", "checkpoint_ns", "checkpoint_id")
+Told = Callable[[], Awaitable[list[Event]]]
+Ending = Literal["success", "error", "timeout", "interrupt", "rollback", "stop", "put_back"]
+
+
+class ThreadInterrupted(Exception):
+    """The run was asked to begin only if nothing is pending."""
 
 
 @dataclass
@@ -37,24 +52,51 @@ class Control:
     drain: RunControl = field(default_factory=RunControl)
     stop: Action | Literal["put_back"] | None = None
     reason: str = ""
+    mend: bool = False  # the state may have tool calls without an answer
+    said: list[dict[str, Any]] = field(default_factory=list)  # to the run while it runs; `drain` was asked for then
+    heard: list[str] = field(default_factory=list)  # ids of what was said and is in the state
+    pausing: bool = False
+    heeded: bool = False  # its task is ending it
+    left: bool = False  # its task goes on after the run's end
+
+    def say(self, message: dict[str, Any]) -> None:
+        """On the worker's loop."""
+        self.said.append(message)
+        self.drain.request_drain("something was said")
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What is under way, for whoever has to end it from outside. `told` reads what it recorded."""
+
+    run: Run
+    tap: Tap
+    saver: SqliteSaver
+    guard: Callable[[Tx], None]
+    told: Told
+    control: Control
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How an attempt ended. `values` is the state as JSON, `output` what `wait` answers, both None if nothing ran.
+    `refused`: it ended before it began and leaves its thread as it was. `undone`: what it wrote is taken back.
 
-    `verify`, called in the transaction that ends the run, raises if a checkpoint before it could not be written.
+    `verify`, called in the transaction that ends the run, raises if a checkpoint before it could not be written;
+    `write` writes the last one.
     """
 
     ending: Ending
     paused: bool = False
+    refused: bool = False
+    undone: bool = False
     values: bytes | None = None
     output: bytes | None = None
-    interrupts: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     error: dict[str, str] | None = None
     summary: threads.Summary | None = None
     cause: BaseException | None = None
     verify: Callable[[], None] = lambda: None
+    write: Callable[[Tx], None] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +108,22 @@ class Executor:
     timeout_s: float
     recursion_limit: int
 
-    async def execute(
-        self, run: Run, control: Control, record: Callable[[str, Namespace, bytes], None], guard: Callable[[Any], None]
-    ) -> Outcome:
+    def attempt(
+        self,
+        run: Run,
+        control: Control,
+        record: Callable[[str, Namespace, bytes], None],
+        guard: Callable[[Tx], None],
+        told: Told,
+    ) -> Attempt:
+        tap = Tap(record, run.kwargs["stream_mode"], subgraphs=run.kwargs["subgraphs"])
+        saver = self.new_saver(guard=guard, wait=run.kwargs["durability"] == "sync")
+        return Attempt(run, tap, saver, guard, told, control)
+
+    async def execute(self, attempt: Attempt) -> Outcome:
         """Never raises, except LostLease: the run is no longer this worker's."""
+        run, tap, saver, control = attempt.run, attempt.tap, attempt.saver, attempt.control
         kwargs = run.kwargs
-        tap = Tap(record, kwargs["stream_mode"], subgraphs=kwargs["subgraphs"])
-        saver = self.new_saver(guard=guard, wait=kwargs["durability"] == "sync")
         deadline = asyncio.timeout(self.timeout_s)
         try:
             async with (
@@ -95,7 +146,10 @@ class Executor:
         except asyncio.CancelledError as error:
             if control.stop is None:  # nobody asked: a node cancelled itself
                 return _failed(tap, "error", error)
-            return await _stopped(tap, control, saver)
+            if control.left:
+                return Outcome("put_back")
+            control.heeded = True
+            return await self.stopped(attempt)
         except BaseException as error:  # the user's code: anything may come, and all of it ends the run properly
             if deadline.expired():
                 return _failed(tap, "timeout", TimeoutError(f"The run took longer than {self.timeout_s:g} seconds."))
@@ -103,25 +157,123 @@ class Executor:
         finally:
             tap.close()
 
+    async def stopped(self, attempt: Attempt) -> Outcome:
+        """How a run ends that was asked to. Also when its task does not end: what that still does is refused."""
+        tap, saver, control = attempt.tap, attempt.saver, attempt.control
+        tap.close()
+        if control.stop == "put_back":
+            return Outcome("put_back")
+        if control.stop == "stop":
+            tap.stopped(control.reason)
+        try:
+            async with asyncio.timeout(5):
+                await saver.settled()
+                saver.guard = _refuse
+                closed = await self._closed(attempt) if control.stop == "stop" else None
+        except LostLease:
+            raise
+        except Exception as error:  # the state stays at the last checkpoint that could be written
+            return _failed(tap, "error", error)
+        if closed is not None:
+            return _complete(closed)
+        known = tap.values is not None
+        values = dumps(tap.values) if known else None
+        return dataclasses.replace(
+            stopped_early("rollback" if control.stop == "rollback" else "interrupt", control.reason),
+            values=values,
+            output=values or b"null",
+            summary=_summary(tap.values) if known else None,
+        )
+
+    async def _closed(self, attempt: Attempt) -> Closed | None:
+        run = attempt.run
+        saver = cast("DeferredSaver", self.new_saver(guard=attempt.guard, defer=True))
+        try:
+            async with self.graphs.open(
+                run.graph_id, run.kwargs["config"], access="threads.update", store=self.store, checkpointer=saver
+            ) as graph:
+                closed = await closing.close(graph, saver, _place(run), run, await attempt.told())
+        except Exception:  # a reducer of the user's that takes no such update, or a graph that cannot be updated
+            logger.exception("a stopped turn could not be closed", thread_id=run.thread_id, run_id=run.run_id)
+            return None
+        attempt.tap.last(closed.values)
+        return closed
+
     async def _iterate(self, graph: Graph, run: Run, tap: Tap, control: Control) -> None:
         kwargs = run.kwargs
         head = await self.database.read(checkpoints.head_run, run.thread_id) if run.attempt > 1 else None
         resumed = head is not None and head[1] == run.run_id
         config = self._config(run, tap, resumed=resumed)
-        given = None if resumed else _input(kwargs)
+        given = None if resumed else await self._given(run)
+        if resumed and talks(graph):  # its first attempt may have heard it, and may have lost it again
+            control.said = await self.database.read(steering.injected, run.run_id)
+            given = self._hear(control) if control.said else None
+        if control.mend and given is not None and not isinstance(given, Command) and talks(graph):
+            given = await _mended(graph, config, given)
         options: dict[str, Any] = {
             "interrupt_before": kwargs["interrupt_before"],
             "interrupt_after": kwargs["interrupt_after"],
             "durability": kwargs["durability"],
-            "control": control.drain,
             "context": _context(graph, kwargs),
         }
+        while True:
+            try:
+                await self._pass(graph, tap, given, config, {**options, "control": control.drain}, kwargs)
+                return
+            except GraphDrained:
+                if control.pausing or control.stop or not control.said or not talks(graph):
+                    raise
+            # The tasks that were next are still next; they see what was said.
+            given = self._hear(control)
+            control.drain = RunControl()
+            for name in ("checkpoint_id", "checkpoint_map"):
+                config["configurable"].pop(name, None)
+
+    def _hear(self, control: Control) -> Command[Any]:
+        heard, control.said = control.said, []
+        control.heard += [message["id"] for message in heard]
+        return Command(update={"messages": heard})
+
+    async def _pass(
+        self, graph: Graph, tap: Tap, given: Any, config: Any, options: dict[str, Any], kwargs: dict[str, Any]
+    ) -> None:
         if "events" in kwargs["stream_mode"]:
             async for event in graph.astream_events(given, config, version="v2", stream_mode=[], **options):
                 tap.event(event)
         else:
             async for _ in graph.astream(given, config, stream_mode=[], **options):
                 pass
+
+    async def _given(self, run: Run) -> Any:
+        """What the run's request gives to the graph."""
+        given = _input(run.kwargs)
+        if isinstance(given, Command) and run.attempt > 1 and await self.database.read(self._commanded, run):
+            given = dataclasses.replace(given, update=None, goto=()) if given.resume is not None else None
+        if isinstance(given, Command) and given.resume is not None:
+            resume = await self.database.read(
+                interrupts.addressed,
+                run.thread_id,
+                given.resume,
+                self.new_saver().serde.loads_typed,
+                at=run.kwargs["config"]["configurable"].get("checkpoint_id"),
+                again=run.attempt > 1,
+                strict=_strict(run),
+            )
+            return dataclasses.replace(given, resume=resume)
+        if run.kwargs.get("if_interrupted") == "reject" and given is not None and not isinstance(given, Command):
+            asked = await self.database.read(self.pending, run.thread_id)
+            if asked:
+                raise ThreadInterrupted(unanswered([one.interrupt_id for one in asked]))
+        return given
+
+    def _commanded(self, tx: Tx, run: Run) -> bool:
+        """Whether an earlier attempt stored its update or goto: a second time it would count twice."""
+        written = checkpoints.head_writes(tx, run.thread_id)
+        return any(w["task_id"] == NULL_TASK_ID and w["idx"] >= 0 and w["run_id"] == run.run_id for w in written)
+
+    def pending(self, tx: Tx, thread_id: str) -> list[Pending]:
+        """What the thread waits for, as its newest checkpoint has it."""
+        return interrupts.of_head(tx, thread_id, self.new_saver().serde.loads_typed)
 
     def _config(self, run: Run, tap: Tap, *, resumed: bool) -> Any:
         """The run's config with our listeners. A resumed attempt goes on from the head, not from a named checkpoint."""
@@ -133,6 +285,8 @@ class Executor:
         }
         if place.get("langgraph_auth_user") is not None:
             place["langgraph_auth_user"] = User(place["langgraph_auth_user"])
+        if _strict(run):
+            place[CONFIG_KEY_STRICT_RESUME] = True
         config["configurable"] = place | tap.config(self.store)
         config["metadata"] = {**config["metadata"], "run_attempt": run.attempt, "run_id": run.run_id} | {
             "langgraph_version": LANGGRAPH
@@ -142,6 +296,11 @@ class Executor:
         config.setdefault("run_name", run.graph_id)
         config.setdefault("recursion_limit", self.recursion_limit)
         return config
+
+
+def _strict(run: Run) -> bool:
+    """Not for a later attempt: an earlier one may have used the answer."""
+    return bool(run.kwargs.get("strict_resume")) and run.attempt == 1
 
 
 def _input(kwargs: dict[str, Any]) -> Any:
@@ -186,13 +345,8 @@ def _context(graph: Graph, kwargs: dict[str, Any]) -> Any:
 
 async def _finished(graph: Graph, run: Run, tap: Tap, saver: SqliteSaver) -> Outcome:
     values, encoded = tap.values, tap.encoded
-    interrupts: dict[str, list[dict[str, Any]]] = {}
-    if tap.paused or values is None:
-        snapshot = await graph.aget_state({"configurable": {"thread_id": run.thread_id}})
-        values, encoded = (snapshot.values, None) if values is None else (values, encoded)
-        for task in snapshot.tasks:
-            if task.interrupts:
-                interrupts[task.id] = [{"id": one.id, "value": one.value} for one in task.interrupts]
+    if values is None:
+        values = (await graph.aget_state({"configurable": {"thread_id": run.thread_id}})).values
     encoded = encoded or dumps(values)
     output = output_of(graph, values)
     if tap.interrupts and isinstance(output, dict):
@@ -207,30 +361,40 @@ async def _finished(graph: Graph, run: Run, tap: Tap, saver: SqliteSaver) -> Out
         paused=tap.paused,
         values=encoded,
         output=encoded if same else dumps(output),
-        interrupts=interrupts,
         summary=_summary(values),
         verify=saver.verify,
     )
 
 
-async def _stopped(tap: Tap, control: Control, saver: SqliteSaver) -> Outcome:
-    if control.stop == "put_back":
-        return Outcome("put_back")
-    try:
-        async with asyncio.timeout(5):
-            await saver.settled()
-    except LostLease:
-        raise
-    except Exception as error:  # the state stays at the last checkpoint that could be written
-        return _failed(tap, "error", error)
-    known = tap.values is not None
-    values = dumps(tap.values) if known else None
-    return dataclasses.replace(
-        stopped_early("rollback" if control.stop == "rollback" else "interrupt", control.reason),
-        values=values,
-        output=values or b"null",
-        summary=_summary(tap.values) if known else None,
-    )
+def _complete(closed: Closed) -> Outcome:
+    values = dumps(closed.values)
+    return Outcome("stop", values=values, output=values, summary=_summary(closed.values), write=closed.write)
+
+
+async def _mended(graph: Graph, config: Any, given: Any) -> Any:
+    """A new turn after one that was broken off: its open tool calls get an answer first."""
+    place = {"configurable": {k: v for k, v in config["configurable"].items() if k in PLACE}}
+    answers = await closing.mending(graph, place)
+    if answers is None:
+        return given
+    if isinstance(answers, list) and isinstance(given, dict) and given.get("messages"):
+        said = given["messages"] if isinstance(given["messages"], list) else [given["messages"]]
+        return {**given, "messages": [*answers, *said]}
+    await closing.mend(graph, {**place, "metadata": config["metadata"]}, answers)
+    for name in ("checkpoint_id", "checkpoint_map"):
+        config["configurable"].pop(name, None)
+    return given
+
+
+def _place(run: Run) -> Any:
+    """Where the run writes, and as whom."""
+    own = run.kwargs["config"]
+    metadata = {**own["metadata"], "run_id": run.run_id, "run_attempt": run.attempt}
+    return {"configurable": {**own["configurable"], "checkpoint_ns": ""}, "metadata": metadata}
+
+
+def _refuse(_: Tx) -> None:
+    raise LostLease("the run was stopped")
 
 
 def stopped_early(action: Action, reason: str = "stop requested") -> Outcome:
@@ -242,13 +406,16 @@ def _failed(tap: Tap, ending: Ending, error: BaseException) -> Outcome:
     known = tap.values is not None
     return dataclasses.replace(
         failed(error, ending),
+        refused=not known and isinstance(error, UnknownInterruptError | ThreadInterrupted),
+        # A command's update is stored before it is applied; one that cannot be would make the state unreadable.
+        undone=not known and isinstance(error, InvalidUpdateError),
         values=dumps(tap.values) if known else None,
         summary=_summary(tap.values) if known else None,
     )
 
 
 def failed(error: BaseException, ending: Ending = "error") -> Outcome:
-    shown = {"error": type(error).__name__, "message": str(error)}
+    shown = error_fields(error)
     return Outcome(ending, output=dumps({"__error__": shown}), error=shown, cause=error)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from threadmill.ids import stamp
 from threadmill.jsonable import dumps_text
+from threadmill.runs.report import report
 from threadmill.runs.run import Action, Run, Status
 from threadmill_checkpoints.database import Tx
 
@@ -55,7 +56,8 @@ def insert(
 def claim(
     tx: Tx, worker: str, lease_s: float, run_id: str | None = None, *, broken: Collection[str] = ()
 ) -> Run | None:
-    """Start the run that is due, or `run_id` if it is: one at a time per thread, in the thread's order.
+    """Start the run that is due, or `run_id` if it is: one at a time per thread, in the thread's order. A paused one
+    holds up those behind it.
 
     Runs of graphs named in `broken` wait: their code cannot be loaded just now.
 
@@ -73,6 +75,7 @@ def claim(
         "UPDATE runs SET status = 'running', worker = :worker, lease_until = :lease, attempt = attempt + 1, "
         "first_seq = coalesce(first_seq, 1 + (SELECT seq FROM threads WHERE threads.thread_id = runs.thread_id)), "
         f"updated_at = :now WHERE run_id = (SELECT run_id FROM runs AS r WHERE {which} AND status = 'pending' "
+        "AND paused = 0 "
         "AND start_at <= :now AND NOT EXISTS (SELECT 1 FROM runs AS running "
         "WHERE running.thread_id = r.thread_id AND running.status = 'running') AND NOT EXISTS "
         "(SELECT 1 FROM runs AS before WHERE before.thread_id = r.thread_id AND before.status = 'pending' "
@@ -166,17 +169,21 @@ def renew(tx: Tx, worker: str, run_ids: Sequence[str], lease_s: float) -> dict[s
 
 
 def stop(tx: Tx, run: Run, action: Action) -> None:
-    """End a pending run at once; ask a running one to stop. Asking twice keeps the first answer."""
-    if run.status == "running":
+    """End a pending run at once; ask one that has begun to stop, also while it is paused or put back: its worker
+    writes what it said. Asking twice keeps the first answer."""
+    if run.status == "running" or (run.attempt and action == "stop"):
         tx.run(
-            "UPDATE runs SET stop = coalesce(stop, :action), updated_at = :now WHERE run_id = :run_id",
+            "UPDATE runs SET stop = coalesce(stop, :action), paused = 0, start_at = min(start_at, :now), "
+            "updated_at = :now WHERE run_id = :run_id",
             run_id=run.run_id,
             action=action,
             now=stamp(tx.now),
         )
     elif action == "rollback":
+        report(tx, run, "rollback")
         delete(tx, run.run_id)
     else:
+        report(tx, run, "interrupted")  # to stop it is no more: nothing was said yet
         tx.run(
             "UPDATE runs SET status = 'interrupted', updated_at = :now WHERE run_id = :run_id AND status = 'pending'",
             run_id=run.run_id,

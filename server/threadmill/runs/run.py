@@ -12,7 +12,12 @@ from threadmill_checkpoints.database import Row, Tx
 Status = Literal["pending", "running", "success", "error", "timeout", "interrupted"]
 STATUSES = ("pending", "running", "success", "error", "timeout", "interrupted")
 ACTIVE = ("pending", "running")
-Action = Literal["interrupt", "rollback"]
+Action = Literal["interrupt", "rollback", "stop"]  # a stop keeps what was said, and ends the turn
+FIELDS = (
+    "run_id", "thread_id", "assistant_id", "metadata", "status", "kwargs", "multitask_strategy", "created_at",
+    "updated_at",
+)  # fmt: skip
+NEVER_SET: dict[str, Any] = {"langsmith_session_name": None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,11 @@ class Run:
         return str(self.kwargs["config"]["configurable"]["graph_id"])
 
 
+def shown(run: Run) -> dict[str, Any]:
+    """As the wire has it."""
+    return {name: getattr(run, name) for name in FIELDS} | NEVER_SET
+
+
 def get(tx: Tx, scope: Scope, thread_id: str, run_id: str) -> Run:
     """A run belongs to whom its thread belongs to."""
     row = tx.one(
@@ -67,6 +77,36 @@ def find(tx: Tx, scope: Scope, run_id: str) -> Run | None:
     row = tx.one("SELECT * FROM runs WHERE run_id = :run_id", run_id=run_id)
     if row is not None and scope.filter and not threads.exists(tx, scope, row["thread_id"]):
         return None
+    return Run.from_row(row) if row else None
+
+
+def at(tx: Tx, thread_id: str, seq: int) -> Run | None:
+    """The run that had begun and not ended at event `seq` of the thread."""
+    row = tx.one(
+        "SELECT * FROM runs WHERE thread_id = :thread_id AND first_seq <= :seq "
+        "AND (last_seq IS NULL OR last_seq > :seq) ORDER BY position DESC LIMIT 1",
+        thread_id=thread_id,
+        seq=seq,
+    )
+    return Run.from_row(row) if row else None
+
+
+def first_seq_before(tx: Tx, thread_id: str, seq: int) -> int:
+    """Where the log of the thread's run begins that event `seq` may belong to; 1 if there is none."""
+    row = tx.one(
+        "SELECT max(first_seq) AS first FROM runs WHERE thread_id = :thread_id AND first_seq <= :seq",
+        thread_id=thread_id,
+        seq=seq,
+    )
+    return (row["first"] if row else None) or 1
+
+
+def last_ended(tx: Tx, thread_id: str) -> Run | None:
+    """Whose end is the newest in the thread's log."""
+    row = tx.one(
+        "SELECT * FROM runs WHERE thread_id = :thread_id AND last_seq IS NOT NULL ORDER BY last_seq DESC LIMIT 1",
+        thread_id=thread_id,
+    )
     return Run.from_row(row) if row else None
 
 

@@ -1,6 +1,6 @@
 """From a request to a row in the queue, in one transaction: assistant, thread, multitask strategy, run."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -8,6 +8,7 @@ from uuid import UUID
 from threadmill import assistants, threads
 from threadmill.assistants import Assistant
 from threadmill.errors import BadRequest, Conflict, Invalid, NotFound
+from threadmill.interrupts import unanswered
 from threadmill.runs import queue, run
 from threadmill.runs.run import Run
 from threadmill.scope import ALL, Scope
@@ -37,6 +38,8 @@ class Request:
     feedback_keys: list[str] | None = None
     multitask_strategy: str = "enqueue"
     if_not_exists: str = "reject"
+    if_interrupted: str = "proceed"
+    strict_resume: bool = False
     after_seconds: float = 0
     checkpoint: dict[str, Any] | None = None
     durability: str = "async"
@@ -44,6 +47,7 @@ class Request:
     idempotency_key: str | None = None
     thread_metadata: dict[str, Any] = field(default_factory=dict)  # for a thread made with the run
     user: dict[str, Any] | None = None  # who asked, as authentication said
+    headers: dict[str, str] = field(default_factory=dict)  # of the HTTP request, for `configurable`
     use: Mapping[str, Any] | None = None  # filter of the assistants that they may run
 
 
@@ -60,9 +64,18 @@ class Submitted:
 
 
 def submit(
-    tx: Tx, scope: Scope, request: Request, *, run_id: str, thread_id: str | None, request_id: str, new_thread: str
+    tx: Tx,
+    scope: Scope,
+    request: Request,
+    *,
+    run_id: str,
+    thread_id: str | None,
+    request_id: str,
+    new_thread: str,
+    end: Callable[[Tx, Run, run.Action], None] = queue.stop,
 ) -> Submitted:
-    """`scope`: the threads the caller may run on. `thread_id` None makes one (`new_thread`) for a stateless run.
+    """`scope`: the threads the caller may run on. `thread_id` None makes one (`new_thread`) for a stateless run. `end`
+    ends the pending runs that the strategy does not want.
 
     Raises NotFound or Invalid for an unknown thread or assistant, Conflict by the strategy `reject`.
     """
@@ -70,8 +83,10 @@ def submit(
         return Submitted(known, known)
     assistant = _assistant(tx, Scope(request.use), request.assistant_id)
     place = _thread(tx, scope, request, thread_id, new_thread)
-    stopping = _make_way(tx, place, request.multitask_strategy)
+    stopping = _make_way(tx, place, request.multitask_strategy, end)
     thread = threads.get(tx, ALL, place)
+    if thread.status != "busy":  # of one that is busy nobody knows yet; the run looks when it begins
+        _respect_questions(request, thread)
     kwargs, metadata = _prepare(request, assistant, run_id, thread, request_id, stateless=thread_id is None)
     own = {key: value for key, value in kwargs["config"].items() if key not in ("configurable", "metadata")}
     said = request.input.get("messages") if isinstance(request.input, dict) else None
@@ -146,7 +161,7 @@ def _thread(tx: Tx, scope: Scope, request: Request, thread_id: str | None, new_t
     return thread_id
 
 
-def _make_way(tx: Tx, thread_id: str, strategy: str) -> tuple[Run, ...]:
+def _make_way(tx: Tx, thread_id: str, strategy: str, end: Callable[[Tx, Run, run.Action], None]) -> tuple[Run, ...]:
     """What the strategy says about the runs that are there. Only the database decides who runs."""
     if strategy == "enqueue":
         return ()
@@ -155,8 +170,14 @@ def _make_way(tx: Tx, thread_id: str, strategy: str) -> tuple[Run, ...]:
         raise Conflict(BUSY)
     action: run.Action = "rollback" if strategy == "rollback" else "interrupt"
     for one in there:
-        queue.stop(tx, one, action)
+        (queue.stop if one.status == "running" else end)(tx, one, action)
     return tuple(one for one in there if one.status == "running")
+
+
+def _respect_questions(request: Request, thread: Thread) -> None:
+    asked = [one["id"] for task in (thread.interrupts or {}).values() for one in task]
+    if asked and request.if_interrupted == "reject" and request.command is None and request.input is not None:
+        raise Conflict(unanswered(asked))
 
 
 def _configurable(request: Request, assistant: Assistant) -> dict[str, Any]:
@@ -197,6 +218,7 @@ def _prepare(
         "user_id": "",
         **_configurable(request, assistant),
         **_ours_to_give(request.context),
+        **_ours_to_give(request.headers),
         **_identity(request.user),
         "langgraph_request_id": request_id,
         "run_id": run_id,
@@ -227,4 +249,8 @@ def _prepare(
         "checkpoint_during": request.durability != "exit",
         "durability": request.durability,
     }
+    if request.strict_resume:
+        kwargs["strict_resume"] = True
+    if request.if_interrupted != "proceed":
+        kwargs["if_interrupted"] = request.if_interrupted
     return kwargs, metadata

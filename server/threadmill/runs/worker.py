@@ -6,7 +6,7 @@ Everything here runs on that loop, except `claim`, `settle` and what they call, 
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -16,15 +16,17 @@ from typing import Any, Literal
 import structlog
 
 from threadmill import threads
-from threadmill.events.event import END, ERROR, METADATA
+from threadmill.events.event import END, ERROR, METADATA, PAUSED, Event
 from threadmill.events.log import EventLog
 from threadmill.ids import stamp
+from threadmill.interrupts import Pending
 from threadmill.jsonable import dumps
 from threadmill.metrics import Metrics
-from threadmill.runs import queue
+from threadmill.runs import queue, steering
 from threadmill.runs.executor import Control, Executor, Outcome, failed, stopped_early
 from threadmill.runs.queue import LostLease
-from threadmill.runs.run import Action, Run
+from threadmill.runs.report import report
+from threadmill.runs.run import Action, Run, active
 from threadmill.signals import Signals
 from threadmill_checkpoints.database import Database, Tx
 from threadmill_checkpoints.saver import rows as checkpoints
@@ -32,6 +34,7 @@ from threadmill_checkpoints.saver import rows as checkpoints
 logger = structlog.get_logger("threadmill.worker")
 
 EPHEMERAL_S = 60.0  # a stateless run's thread stays this long for a reader that comes back
+HEED_S = 0.2  # for a node to end when its run was stopped; then the run ends without it
 TICK_S = 5.0  # at the most between two looks at the tables
 
 
@@ -40,6 +43,14 @@ class _Running:
     run: Run
     control: Control = field(default_factory=Control)
     task: "asyncio.Task[Outcome] | None" = None
+    stopping: "asyncio.Future[None]" = field(init=False)  # done when it was asked to stop
+
+    def end(self) -> None:
+        """On the worker's loop."""
+        assert self.task is not None
+        if not self.stopping.done():  # once: the second time it would cut short how the run ends
+            self.task.cancel()
+            self.stopping.set_result(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +137,10 @@ class Worker:
         await asyncio.wait({asyncio.ensure_future(asyncio.gather(*self._tasks, return_exceptions=True))}, timeout=2)
         self.loop.stop()
 
+    def _keep(self, task: "asyncio.Task[Any]") -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
     def _own(self, work: Coroutine[Any, Any, Any]) -> None:
         """Start a task that is kept until it is done and whose failure is logged."""
 
@@ -150,14 +165,18 @@ class Worker:
         if run is None:
             return None
         self._log.open_run(tx, run.thread_id)
-        tx.on_commit(partial(self._begin, run))
+        tx.on_commit(partial(self._begin, run, threads.may_have_open_calls(tx, run.thread_id)))
+        threads.forget_open_calls(tx, run.thread_id)  # unknown until a state is known again
         return run
 
-    def _begin(self, run: Run) -> None:
-        self._running[run.run_id] = running = _Running(run)
+    def _begin(self, run: Run, mend: bool) -> None:
+        self._running[run.run_id] = running = _Running(run, Control(mend=mend, stop=run.stop, reason="stop requested"))
         self._idle.clear()
-        self._log.append(run.thread_id, run.run_id, METADATA, (), dumps({"run_id": run.run_id, "attempt": run.attempt}))
+        if run.stop is None:  # else it does not go on, and nothing of what it said is given up
+            begun = {"run_id": run.run_id, "attempt": run.attempt}
+            self._log.append(run.thread_id, run.run_id, METADATA, (), dumps(begun))
         self._signals.notify(f"started:{run.run_id}")
+        self._signals.notify("feed")
         self._own(self._work(running))
 
     async def _work(self, running: _Running) -> None:
@@ -166,31 +185,36 @@ class Worker:
         log = log.bind(request_id=run.kwargs["config"]["configurable"].get("langgraph_request_id"))
         log.debug("run started")
         began = self.loop.time()
-        with structlog.contextvars.bound_contextvars(thread_id=run.thread_id, run_id=run.run_id):
-            running.task = self.loop.create_task(
-                self._executor.execute(
-                    run,
-                    control,
-                    self._metrics.first_output(run, partial(self._log.append, run.thread_id, run.run_id)),
-                    partial(queue.hold, run_id=run.run_id, attempt=run.attempt),
-                ),
-                name=f"run {run.run_id}",
-            )
-        if control.stop is not None:  # asked to stop before it had begun
-            running.task.cancel()
+        attempt = self._executor.attempt(
+            run,
+            control,
+            self._metrics.first_output(run, partial(self._log.append, run.thread_id, run.run_id)),
+            partial(queue.hold, run_id=run.run_id, attempt=run.attempt),
+            partial(self._told, run),
+        )
+        running.stopping = self.loop.create_future()
         try:
-            await asyncio.wait({running.task})
-            outcome = running.task.result() if not running.task.cancelled() else Outcome("put_back")
+            with structlog.contextvars.bound_contextvars(thread_id=run.thread_id, run_id=run.run_id):
+                running.task = self.loop.create_task(self._executor.execute(attempt), name=f"run {run.run_id}")
+            if control.stop is not None:  # asked to stop before it had begun
+                running.end()
+            if not await self._over(running):
+                log.warning("a node goes on after the stop; what it still does is refused")
+                control.left = True
+            if control.left or running.task.cancelled():
+                outcome = await self._executor.stopped(attempt)
+            else:
+                outcome = running.task.result()
             if outcome.cause is not None:
                 log.warning("run failed", error=outcome.error, exc_info=outcome.cause)
             try:
-                await self._database.write(self._settle, run, outcome)
+                await self._database.write(self._settle, run, outcome, control)
             except LostLease:
                 raise
             except Exception as error:  # a checkpoint or the end itself could not be written
                 log.exception("run could not be settled")
                 outcome = failed(error)
-                await self._database.write(self._settle, run, outcome)
+                await self._database.write(self._settle, run, outcome, control)
             log.info("run ended", ending=outcome.ending, seconds=round(self.loop.time() - began, 3))
         except LostLease:
             log.warning("run lost to another attempt or deleted")
@@ -200,6 +224,32 @@ class Worker:
             self._release(run.run_id)
             self._signals.notify(f"run:{run.run_id}")
             self._signals.notify(f"thread:{run.thread_id}")
+            self._signals.notify("feed")
+
+    async def _over(self, running: _Running) -> bool:
+        """Wait for the run to end. False: it was asked to, and a node of it does not heed that."""
+        assert running.task is not None
+        while True:
+            ends: set[asyncio.Future[Any]] = {running.task, running.stopping}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+            if running.task.done():
+                running.stopping.cancel()
+                return True
+            if (await asyncio.wait({running.task}, timeout=HEED_S))[0]:
+                return True
+            if running.control.heeded:  # it takes its time to write what was said
+                await asyncio.wait({running.task})
+                return True
+            if running.control.stop != "put_back":
+                self._keep(running.task)
+                return False
+
+    async def _told(self, run: Run) -> list[Event]:
+        """What the newest attempt of the run recorded."""
+        found = await self._log.read(run.thread_id, (run.first_seq or 1) - 1)
+        own = [event for event in found if event.run_id == run.run_id]
+        begun = [place for place, event in enumerate(own) if event.method == METADATA]
+        return own[begun[-1] :] if begun else own
 
     def _release(self, run_id: str) -> None:
         self._running.pop(run_id, None)
@@ -208,18 +258,29 @@ class Worker:
 
     # Ending
 
-    def _settle(self, tx: Tx, run: Run, outcome: Outcome) -> None:
+    def _settle(self, tx: Tx, run: Run, outcome: Outcome, control: Control) -> None:
         """One transaction: the last events, the run's status, the thread's state, and the next run's start."""
         queue.hold(tx, run.run_id, run.attempt)
         outcome.verify()
-        if outcome.ending == "put_back" and (stop := queue.asked_to_stop(tx, run.run_id)):
+        outcome.write(tx)
+        stop = queue.asked_to_stop(tx, run.run_id) if outcome.ending == "put_back" else None
+        if stop in ("interrupt", "rollback"):
             outcome = stopped_early(stop)  # the drain came between the request and its effect
         if outcome.ending == "put_back":
-            self._log.close_run(tx, run.thread_id, run.run_id, [])
+            if stop is not None:  # whoever claims it next writes what it said
+                tx.on_commit(partial(self._signals.notify, "queue"))
+            told = [(PAUSED, dumps({"run_id": run.run_id}))] if control.pausing else []
+            self._log.close_run(tx, run.thread_id, run.run_id, told)
             queue.put_back(tx, run)
+            tx.on_commit(partial(self._release, run.run_id))
+            tx.on_commit(partial(self._signals.notify, f"run:{run.run_id}"))
             return
-        status: Any = {"interrupt": "interrupted"}.get(outcome.ending, outcome.ending)
-        last = [(END, dumps({"run_id": run.run_id, "status": status}))]
+        status: Any = {"interrupt": "interrupted", "stop": "interrupted"}.get(outcome.ending, outcome.ending)
+        paused = {"paused": True} if outcome.paused else {}
+        if outcome.undone:
+            checkpoints.delete_for_runs(tx, [run.run_id], run.thread_id)
+        pending = self._executor.pending(tx, run.thread_id)
+        last = [(END, dumps({"run_id": run.run_id, "status": status, **paused, **_asked(pending)}))]
         if outcome.ending in ("error", "timeout"):
             last.insert(0, (ERROR, dumps(outcome.error)))
         last_seq = self._log.close_run(tx, run.thread_id, run.run_id, last)
@@ -227,7 +288,8 @@ class Worker:
             self._undo(tx, run, outcome.error or {})
         else:
             queue.finish(tx, run, status, last_seq=last_seq, error=outcome.error)
-            left: threads.Outcome = "idle" if outcome.ending == "success" else "error"
+        if outcome.ending != "rollback" and not outcome.refused:
+            left: threads.Outcome = "idle" if outcome.ending in ("success", "stop") else "error"
             if outcome.paused or outcome.ending == "interrupt":
                 left = "interrupted"
             threads.set_state(
@@ -235,15 +297,25 @@ class Worker:
                 run.thread_id,
                 outcome=left,
                 values=outcome.values,
-                interrupts=outcome.interrupts,
+                pending=pending,
                 error=outcome.error,
                 summary=outcome.summary,
             )
+        if outcome.ending != "rollback":
+            held = outcome.paused or outcome.ending != "success"
+            steering.follow_up(tx, run, control.heard, paused=held)
+        self._tell(tx, run, status, outcome.error, outcome.values)
         if outcome.output is not None:
             tx.on_commit(partial(self._hand_over, run.run_id, outcome.output))
         tx.on_commit(partial(self._release, run.run_id))
         tx.on_commit(partial(self._signals.notify, f"run:{run.run_id}"))
         self.claim(tx, leaving=1)
+
+    def _tell(
+        self, tx: Tx, run: Run, status: str, error: Mapping[str, Any] | None, values: bytes | None = None
+    ) -> None:
+        if report(tx, run, status, error=error, values=None if status == "rollback" else values):
+            tx.on_commit(partial(self._signals.notify, "webhooks"))
 
     def _hand_over(self, run_id: str, output: bytes) -> None:
         if self._signals.watched(f"output:{run_id}"):
@@ -262,13 +334,24 @@ class Worker:
         """Tell a running run to stop; the request itself is already a row. From any thread."""
         self._cancel(run_id, action, reason)
 
+    def say(self, run_id: str, message: dict[str, Any]) -> None:
+        """Something to a run while it runs; it is a row already. From any thread."""
+        if (running := self._running.get(run_id)) is not None:
+            self.loop.call_soon_threadsafe(running.control.say, message)
+
+    def pause(self, run_id: str) -> None:
+        """Let a running run come to a safe point and wait there; its row says so already. From any thread."""
+        if (running := self._running.get(run_id)) is not None:
+            running.control.pausing = True
+            self.loop.call_soon_threadsafe(running.control.drain.request_drain, "pause")
+
     def _cancel(self, run_id: str, stop: Any, reason: str) -> None:
         running = self._running.get(run_id)
         if running is None or running.control.stop is not None:
             return
         running.control.stop, running.control.reason = stop, reason
         if running.task is not None:
-            self.loop.call_soon_threadsafe(running.task.cancel)
+            self.loop.call_soon_threadsafe(running.end)
 
     # Looking after
 
@@ -290,7 +373,11 @@ class Worker:
         for run in lost:
             tx.on_commit(partial(self._signals.notify, f"run:{run.run_id}"))
             if run.stop == "rollback":
-                self._undo(tx, run, {"error": "UserRollback", "message": "rollback requested"})
+                error = {"error": "UserRollback", "message": "rollback requested"}
+                self._undo(tx, run, error)
+                self._tell(tx, run, "rollback", error)
+            elif run.stop == "stop":
+                continue  # whoever claims it next writes what it said
             elif run.stop == "interrupt":
                 self._end_lost(tx, run, "interrupted", {"error": "UserInterrupt", "message": "interrupt requested"})
             elif (crashes := queue.crashes(tx, run.run_id)) >= self.limits.max_attempts:
@@ -298,20 +385,37 @@ class Worker:
                 self._end_lost(tx, run, "error", {"error": "RunCrashed", "message": message})
         return lost
 
+    def end_waiting(self, tx: Tx, run: Run, action: Action) -> None:
+        """Stop a run that is pending. One that had begun, and was paused or put back, has told and stored something."""
+        if run.first_seq is None or any(one.status == "running" for one in active(tx, run.thread_id)):
+            queue.stop(tx, run, action)
+            return
+        error = {
+            "error": f"User{'Rollback' if action == 'rollback' else 'Interrupt'}",
+            "message": f"{action} requested",
+        }
+        if action == "rollback":
+            self._undo(tx, run, error)
+            self._tell(tx, run, "rollback", error)
+        else:
+            self._end_lost(tx, run, "interrupted", error)
+
     def _undo(self, tx: Tx, run: Run, error: dict[str, str]) -> None:
         """As if the run had never been; the thread says why."""
         checkpoints.delete_for_runs(tx, [run.run_id], run.thread_id)
-        threads.undo_run(tx, run.thread_id, error)
+        threads.undo_run(tx, run.thread_id, error, self._executor.pending(tx, run.thread_id))
         self._log.erase_run(tx, run.thread_id, run.run_id)
         queue.delete(tx, run.run_id)
 
     def _end_lost(self, tx: Tx, run: Run, status: Literal["interrupted", "error"], error: dict[str, str]) -> None:
-        last = [(END, dumps({"run_id": run.run_id, "status": status}))]
+        pending = self._executor.pending(tx, run.thread_id)
+        last = [(END, dumps({"run_id": run.run_id, "status": status, **_asked(pending)}))]
         if status == "error":
             last.insert(0, (ERROR, dumps(error)))
         queue.end_lost(tx, run, status, error, self._log.record(tx, run.thread_id, run.run_id, last))
-        threads.set_state(tx, run.thread_id, outcome=status, values=None, error=error)
+        threads.set_state(tx, run.thread_id, outcome=status, values=None, error=error, pending=pending)
         threads.forget_values(tx, run.thread_id)  # the checkpoints are ahead of them
+        self._tell(tx, run, status, error)
 
     async def _tick(self) -> None:
         """Until the loop ends: leases, stops, dead workers, due runs, leftovers."""
@@ -339,6 +443,11 @@ class Worker:
             logger.warning("run put back: its worker is gone", thread_id=run.thread_id, run_id=run.run_id)
         threads.delete_ephemeral(tx, stamp(tx.now - timedelta(seconds=EPHEMERAL_S)))
         return self._claim_due(tx)
+
+
+def _asked(pending: Sequence[Pending]) -> dict[str, list[str]]:
+    """The questions that the thread waits with, whoever asked them: a reader forgets the others."""
+    return {"interrupts": [one.interrupt_id for one in pending]} if pending else {}
 
 
 def _new_event_loop() -> asyncio.AbstractEventLoop:

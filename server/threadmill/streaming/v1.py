@@ -12,7 +12,7 @@ import orjson
 from langchain_core.messages import AIMessageChunk, BaseMessageChunk, message_chunk_to_message
 
 from threadmill import threads
-from threadmill.events.event import END, ERROR, METADATA, Event
+from threadmill.events.event import END, ERROR, METADATA, POSTED, Event
 from threadmill.events.log import EventLog
 from threadmill.jsonable import dumps
 from threadmill.metrics import Metrics
@@ -28,13 +28,15 @@ FROM_THE_START = (None, "", "-1", "-")  # ids of readers that do not come back: 
 
 @dataclass(slots=True)
 class Projection:
-    """`modes`: the stream modes wanted, None for all that the run recorded.
+    """`recorded`: the stream modes that the run was asked for; the log may hold more. `modes`: those wanted, None for
+    all of them.
 
     A filter names modes only, so it also leaves out `metadata`; what tells of a failure always passes.
     """
 
     recorded: frozenset[str]
     modes: frozenset[str] | None = None
+    subgraphs: bool = True
     _partial: dict[str, BaseMessageChunk] = field(default_factory=dict)
     _announced: set[str] = field(default_factory=set)
 
@@ -48,7 +50,9 @@ class Projection:
             yield ERROR, event.data
         elif method == "messages":
             yield from self._messages(event)
-        elif method != END and (self.modes is None or method in self.modes):
+        elif method in (self.recorded if self.modes is None else self.modes) and (
+            self.subgraphs or not event.namespace
+        ):
             yield _named(event), event.data
 
     def _messages(self, event: Event) -> Iterator[tuple[str, bytes]]:
@@ -73,6 +77,10 @@ class Projection:
             chunk = self._partial[key] + chunk
         self._partial[key] = chunk
         return message_chunk_to_message(chunk)
+
+
+def _of(run: Run, modes: frozenset[str] | None = None) -> Projection:
+    return Projection(frozenset(run.kwargs["stream_mode"]), modes, run.kwargs["subgraphs"])
 
 
 def _named(event: Event) -> str:
@@ -110,7 +118,7 @@ class Reader:
         if now is None or now.first_seq is None:  # cancelled before it began
             return
         over = False
-        projection = Projection(frozenset(now.kwargs["stream_mode"]), modes)
+        projection = _of(now, modes)
         async for frames, ended in self._replay(now, projection, last_event_id):
             over = ended
             if frames:
@@ -132,11 +140,21 @@ class Reader:
         (the state a run left, which `state` reads). `after` comes from `place`.
         """
         projections: dict[str, Projection] = {}
-        async for batch in self.log.tail(thread_id, after, self.heartbeat_s, f"gone:{thread_id}"):
+        start = await self._start(thread_id, after) if "run_modes" in modes else after
+        async for batch in self.log.tail(thread_id, start, self.heartbeat_s, f"gone:{thread_id}"):
             out: list[bytes] = []
             for event in batch:
+                if event.method == POSTED:
+                    if "run_modes" in modes and event.seq > after:
+                        out.append(sse.frame(POSTED, event.data, event.seq))
+                    if "state_update" in modes and event.seq > after:
+                        out.append(sse.frame("state_update", await state(), event.seq))
+                    continue
                 if event.method == METADATA or event.run_id not in projections:
                     projections = {event.run_id: await self._projection(event.run_id)}
+                if event.seq <= after:
+                    list(projections[event.run_id](event))
+                    continue
                 if "run_modes" in modes or ("lifecycle" in modes and event.method == METADATA):
                     out += [sse.frame(name, data, event.seq) for name, data in projections[event.run_id](event)]
                 if event.method == END:
@@ -152,9 +170,16 @@ class Reader:
                 yield sse.HEARTBEAT
         yield sse.DRAINING
 
+    async def _start(self, thread_id: str, after: int) -> int:
+        """A partial message is built from its run's first event on, though the reader has that already."""
+        run = await self.database.read(runs.at, thread_id, after)
+        if run is None or run.first_seq is None or "messages" not in run.kwargs["stream_mode"]:
+            return after
+        return run.first_seq - 1
+
     async def _projection(self, run_id: str) -> Projection:
         run = await self.database.read(runs.find, ALL, run_id)
-        return Projection(frozenset(run.kwargs["stream_mode"]) if run is not None else frozenset({"messages-tuple"}))
+        return _of(run) if run is not None else Projection(frozenset({"messages-tuple"}))
 
     async def place(self, thread_id: str, last_event_id: str | None) -> int:
         """Where a reader of the thread begins: without an id now, with one of the thread's after it, with any other at

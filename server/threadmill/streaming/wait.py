@@ -22,7 +22,7 @@ async def output(
     heartbeat_s: float,
     closing: Callable[[], bool],
 ) -> AsyncIterator[bytes]:
-    """A newline for each `heartbeat_s`, then the output as JSON. `waiter` watches `run:<id>` since before it began."""
+    """A newline for each `heartbeat_s`, then the output as JSON. `waiter` watched `run:<id>` before `run` was read."""
     fresh = run.active  # a run that is known to be active needs no look at its row before something happens
     while True:
         if fresh and run.run_id not in outputs:

@@ -1,0 +1,109 @@
+"""Steering a run: what is said to it while it runs, its pause, and its place in the thread's queue.
+
+A message joins the state at the next superstep; it has its id from the beginning, so that a repeated attempt that adds
+it again changes nothing. What comes too late for the run is the input of another one.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from threadmill.errors import Conflict, NotFound
+from threadmill.ids import new_id, stamp
+from threadmill.jsonable import dumps_text
+from threadmill.runs import queue
+from threadmill.runs import run as runs
+from threadmill.runs.run import Run
+from threadmill_checkpoints.database import Tx
+
+
+def inject(tx: Tx, run_id: str, message: Mapping[str, Any]) -> None:
+    """`message` has an id."""
+    tx.run(
+        "INSERT INTO injections (run_id, message_id, message, created_at) VALUES (:run_id, :id, :message, :now)",
+        run_id=run_id,
+        id=message["id"],
+        message=dumps_text(message),
+        now=stamp(tx.now),
+    )
+
+
+def injected(tx: Tx, run_id: str) -> list[dict[str, Any]]:
+    """All that was said to the run, in order."""
+    rows = tx.all("SELECT message FROM injections WHERE run_id = :run_id ORDER BY created_at, rowid", run_id=run_id)
+    return [json.loads(row["message"]) for row in rows]
+
+
+def follow_up(tx: Tx, run: Run, heard: Sequence[str], *, paused: bool) -> None:
+    """A run ended: what was said to it and came too late is the input of the next one, which waits if `paused`."""
+    late = [message for message in injected(tx, run.run_id) if message["id"] not in heard]
+    if not late:
+        return
+    run_id = new_id()
+    config = run.kwargs["config"]
+    place = {**config["configurable"], "run_id": run_id}
+    created = queue.insert(
+        tx,
+        run_id=run_id,
+        thread_id=run.thread_id,
+        assistant_id=run.assistant_id,
+        metadata=run.metadata,
+        kwargs={
+            **run.kwargs,
+            "input": {"messages": late},
+            "command": None,
+            "config": {**config, "configurable": place},
+        },
+        multitask_strategy="enqueue",
+    )
+    if paused:
+        pause(tx, created)
+
+
+def pause(tx: Tx, run: Run) -> None:
+    """A pending run stays where it is; a running one becomes pending again when it has come to a safe point."""
+    tx.run("UPDATE runs SET paused = 1, updated_at = :now WHERE run_id = :id", id=run.run_id, now=stamp(tx.now))
+
+
+def resume(tx: Tx, run_id: str) -> bool:
+    """False when it was not paused."""
+    return bool(
+        tx.run(
+            "UPDATE runs SET paused = 0, updated_at = :now WHERE run_id = :id AND paused = 1",
+            id=run_id,
+            now=stamp(tx.now),
+        )
+    )
+
+
+def queue_of(tx: Tx, thread_id: str) -> list[tuple[Run, bool]]:
+    """The running run and those that wait, in their order; and whether each is paused."""
+    paused = {
+        row["run_id"]
+        for row in tx.all("SELECT run_id FROM runs WHERE thread_id = :thread_id AND paused = 1", thread_id=thread_id)
+    }
+    there = sorted(runs.active(tx, thread_id), key=lambda one: one.status != "running")
+    return [(one, one.run_id in paused) for one in there]
+
+
+def move(tx: Tx, thread_id: str, run_id: str, to: int) -> None:
+    """Give a pending run the place `to` among the pending ones, 0 being the next. Raises NotFound or Conflict."""
+    there = runs.active(tx, thread_id)
+    waiting = [one.run_id for one in there if one.status == "pending"]
+    if run_id not in waiting:
+        if any(one.run_id == run_id for one in there):
+            raise Conflict("The run has started: it has no place in the queue.")
+        raise NotFound("Run not found")
+    places = [
+        row["position"]
+        for row in tx.all(
+            "SELECT position FROM runs WHERE run_id IN (SELECT value FROM json_each(:ids)) ORDER BY position",
+            ids=json.dumps(waiting),
+        )
+    ]
+    waiting.remove(run_id)
+    waiting.insert(to, run_id)
+    order = list(zip(places, waiting, strict=True))
+    # Positions are unique at every moment: out of the way first.
+    tx.many("UPDATE runs SET position = -? - 1 WHERE run_id = ?", order)
+    tx.many("UPDATE runs SET position = ? WHERE run_id = ?", order)
