@@ -7,9 +7,7 @@ import os
 import random
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import quantiles
 from typing import Any
 
@@ -25,19 +23,13 @@ STOPS = int(os.environ.get("THREADMILL_STOPS", "48"))
 SEED = int(os.environ.get("THREADMILL_SEED", "4"))
 USERS = 3
 GRAPHS = (
-    "strict", "strict_sync", "strict_blocks", "strict_stubborn", "strict_adding", "strict_sends", "strict_team",
+    "strict", "strict_sync", "strict_blocks", "strict_stubborn", "strict_adding", "strict_delta", "strict_sends",
+    "strict_team",
 )  # fmt: skip
 PROMPTS = ("tell", "tell", "wait", "wait wait_a_little", "wait_a_little wait_here wait", "wait_a_little wait_a_little")
 HOW = ("command", "cancel", "elsewhere", "at once")
 LIMIT_S = 0.3
 STOPPED = "This tool call was stopped before it had a result."
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    own = Server(tmp_path_factory.mktemp("stops") / "data", Path(__file__).parent / "langgraph.json")
-    yield own.start()
-    own.kill()
 
 
 @dataclass
@@ -46,6 +38,7 @@ class Seen:
 
     run_id: str = ""
     texts: dict[str, str] = field(default_factory=dict)
+    finished: set[str] = field(default_factory=set)  # tool calls
     tokens: int = 0
     more: anyio.Event = field(default_factory=anyio.Event)
 
@@ -57,6 +50,8 @@ class Seen:
             if message["type"] in ("ai", "AIMessageChunk"):
                 self.texts[message["id"]] = self.texts.get(message["id"], "") + text_of(message)
                 self.tokens += 1
+        elif (frame.event or "").startswith("tools") and frame.data["event"] == "tool-finished":
+            self.finished.add(frame.data["tool_call_id"])
         self.more.set()
         self.more = anyio.Event()
 
@@ -91,13 +86,17 @@ async def test_what_was_seen_stays(project: Server, capsys: pytest.CaptureFixtur
             users.start_soon(user, project, number, report)
     assert report.calls and report.answers_kept, "no stop met a tool: the test shows nothing"
     cuts = quantiles(report.seconds, n=100)
-    assert max(report.seconds) <= LIMIT_S, f"a stop took {max(report.seconds):.3f} s"
+    late = sum(one > LIMIT_S for one in report.seconds)
+    assert late <= 1 + STOPS // 100, (
+        f"{late} stops took longer than {LIMIT_S} s, one of them {max(report.seconds):.3f} s"
+    )
     with capsys.disabled():
         sys.stderr.write(
             f"\n{len(report.seconds)} stops (seed {SEED}): text lost 0, refused by the model 0, {report.calls} tool "
             f"calls all answered, {report.answers_kept} of them with their result, {report.ended_first} runs ended "
-            f"before the stop; ended after p50 {cuts[49] * 1000:.0f} ms, p99 {cuts[98] * 1000:.0f} ms, "
-            f"at most {max(report.seconds) * 1000:.0f} ms, the first {report.first * 1000:.0f} ms\n"
+            f"before the stop; {late} took longer than {LIMIT_S:g} s: p50 {cuts[49] * 1000:.0f} ms, "
+            f"p99 {cuts[98] * 1000:.0f} ms, at most {max(report.seconds) * 1000:.0f} ms, "
+            f"the first {report.first * 1000:.0f} ms\n"
         )
 
 
@@ -128,7 +127,7 @@ async def one(http: httpx.AsyncClient, elsewhere: httpx.AsyncClient, plan: dict[
         body = {
             "assistant_id": plan["graph"],
             "input": asked(plan["prompt"]),
-            "stream_mode": ["messages-tuple"],
+            "stream_mode": ["messages-tuple", "tools"],
             "stream_subgraphs": True,
             "durability": plan["durability"],
         }
@@ -194,6 +193,7 @@ async def check(
     for call in calls:
         text = text_of(answers[call["id"]])
         assert text in (STOPPED, {"wait_a_little": "waited a little", "wait_here": "waited here"}.get(call["name"]))
+        assert text != STOPPED or call["id"] not in seen.finished, "a result that was seen is kept"
         report.calls += 1
         report.answers_kept += text != STOPPED
     body = {"assistant_id": plan["graph"], "input": asked("seen")}

@@ -14,7 +14,7 @@ from langgraph.types import Overwrite, StateSnapshot, StateUpdate
 
 from threadmill.events.event import Event
 from threadmill.graphs import Graph
-from threadmill.runs import repair
+from threadmill.runs import recovery, repair
 from threadmill.runs.run import Run
 from threadmill_checkpoints.database import Tx
 from threadmill_checkpoints.saver.deferred import DeferredSaver
@@ -65,7 +65,7 @@ async def broken_off(graph: Graph, config: Any, run: Run, told: Sequence[Event])
     here: dict[str, Any] = {key: value for key, value in config["configurable"].items() if key != "checkpoint_map"}
     head: Any = {**config, "configurable": {key: value for key, value in here.items() if key != "checkpoint_id"}}
     snapshot = await graph.aget_state(head)
-    stored = (snapshot.metadata or {}).get("run_id") == run.run_id
+    stored = (snapshot.metadata or {}).get("run_id") in recovery.lineage(run)
     if not stored and here.get("checkpoint_id"):
         head = {**config, "configurable": here}
         snapshot = await graph.aget_state(head)
@@ -82,6 +82,23 @@ async def broken_off(graph: Graph, config: Any, run: Run, told: Sequence[Event])
     )
 
 
+async def going_on(graph: Graph, config: Any, run: Run, told: Sequence[Event]) -> dict[str, Any] | None:
+    """The update, or what the run was given, with what it said before it was broken off; None if that is nothing that
+    can be added. Its tasks are still next."""
+    turn = await broken_off(graph, config, run, told)
+    said = repair.complete(turn.told.said, turn.told.results, repair.LOST)
+    if not said:
+        return None
+    if turn.stored or run.kwargs["command"] is not None:
+        snapshot = await graph.aget_state(turn.config)
+        held = _messages(snapshot)
+        return None if held is None else {MESSAGES: update_to(graph, snapshot.values.get(MESSAGES), [*held, *said])}
+    if not isinstance(turn.given, dict) or not turn.given.get(MESSAGES):
+        return None
+    given = turn.given[MESSAGES]
+    return {**turn.given, MESSAGES: [*(given if isinstance(given, list) else [given]), *said]}
+
+
 async def _apply(graph: Graph, turn: Turn, reason: str) -> Any:
     config = turn.config
     steps: list[list[StateUpdate]] = []
@@ -92,10 +109,10 @@ async def _apply(graph: Graph, turn: Turn, reason: str) -> Any:
     if steps:
         config = await graph.abulk_update_state(config, steps)
     snapshot = await graph.aget_state(config)
-    held = _messages(snapshot)
+    held = _messages(snapshot) if talks(graph) else None
     whole = repair.complete([*held, *turn.told.said], turn.told.results, reason) if held is not None else None
     if held is not None and whole is not None and whole != held:
-        update = update_to(graph, snapshot.values[MESSAGES], whole)
+        update = update_to(graph, snapshot.values.get(MESSAGES), whole)
         config = await _said_by(graph, config, turn.speaker, update)
         snapshot = await graph.aget_state(config)
     if snapshot.next:

@@ -17,15 +17,16 @@ from langgraph.types import Command, Send
 from pydantic import BaseModel
 from typing_extensions import is_typeddict
 
-from threadmill import interrupts, threads
+from threadmill import effects, interrupts, threads
 from threadmill.auth import User
 from threadmill.events.event import Event
 from threadmill.events.from_graph import Namespace, Tap
 from threadmill.graphs import Graph, Graphs, output_of
 from threadmill.interrupts import Pending, unanswered
 from threadmill.jsonable import dumps, error_fields
-from threadmill.runs import closing, steering
+from threadmill.runs import closing, recovery, steering
 from threadmill.runs.closing import Closed, talks
+from threadmill.runs.ledger import Ledger
 from threadmill.runs.queue import LostLease
 from threadmill.runs.run import Action, Run
 from threadmill_checkpoints.database import Database, Tx
@@ -125,6 +126,7 @@ class Executor:
         run, tap, saver, control = attempt.run, attempt.tap, attempt.saver, attempt.control
         kwargs = run.kwargs
         deadline = asyncio.timeout(self.timeout_s)
+        effects.current.set(Ledger(run, self.database, saver.serde, attempt.guard))
         try:
             async with (
                 deadline,
@@ -137,7 +139,9 @@ class Executor:
                     checkpointer=saver,
                 ) as graph,
             ):
-                await self._iterate(graph, run, tap, control)
+                if recovery.of(run) == (recovery.earlier(run), "keep"):
+                    return await self._kept(attempt)
+                await self._iterate(graph, attempt)
                 return await _finished(graph, run, tap, saver)
         except LostLease:
             raise
@@ -199,15 +203,25 @@ class Executor:
         attempt.tap.last(closed.values)
         return closed
 
-    async def _iterate(self, graph: Graph, run: Run, tap: Tap, control: Control) -> None:
+    async def _kept(self, attempt: Attempt) -> Outcome:
+        closed = await self._closed(attempt)
+        if closed is None:
+            raise RuntimeError("What the run said could not be added to the state.")
+        return dataclasses.replace(_complete(closed), ending="success")
+
+    async def _iterate(self, graph: Graph, attempt: Attempt) -> None:
+        run, tap, control = attempt.run, attempt.tap, attempt.control
         kwargs = run.kwargs
-        head = await self.database.read(checkpoints.head_run, run.thread_id) if run.attempt > 1 else None
-        resumed = head is not None and head[1] == run.run_id
+        again = run.attempt > 1 or recovery.of(run) is not None
+        head = await self.database.read(checkpoints.head_run, run.thread_id) if again else None
+        resumed = head is not None and head[1] in recovery.lineage(run)
         config = self._config(run, tap, resumed=resumed)
         given = None if resumed else await self._given(run)
         if resumed and talks(graph):  # its first attempt may have heard it, and may have lost it again
-            control.said = await self.database.read(steering.injected, run.run_id)
+            control.said = await self.database.read(steering.injected, recovery.earlier(run))
             given = self._hear(control) if control.said else None
+        if recovery.of(run) == (recovery.earlier(run), "continue") and talks(graph):
+            given = await self._continued(attempt, graph, given, own=head is not None and head[1] == run.run_id)
         if control.mend and given is not None and not isinstance(given, Command) and talks(graph):
             given = await _mended(graph, config, given)
         options: dict[str, Any] = {
@@ -229,6 +243,21 @@ class Executor:
             for name in ("checkpoint_id", "checkpoint_map"):
                 config["configurable"].pop(name, None)
 
+    async def _continued(self, attempt: Attempt, graph: Graph, given: Any, *, own: bool) -> Any:
+        """What the run is given, with what the crash broke off; not a second time if an attempt of its `own` has."""
+        run = attempt.run
+        if own or await self.database.read(self._commanded, run.thread_id, run.run_id):
+            return given
+        said = await closing.going_on(graph, _place(run), run, await attempt.told())
+        if said is None:
+            return given
+        if not isinstance(given, Command):
+            return said if given is not None else Command(update=said)
+        also = given.update if isinstance(given.update, dict) else {}
+        more = also.get("messages") or []
+        also = also | {"messages": [*said["messages"], *(more if isinstance(more, list) else [more])]}
+        return dataclasses.replace(given, update=also)
+
     def _hear(self, control: Control) -> Command[Any]:
         heard, control.said = control.said, []
         control.heard += [message["id"] for message in heard]
@@ -247,7 +276,9 @@ class Executor:
     async def _given(self, run: Run) -> Any:
         """What the run's request gives to the graph."""
         given = _input(run.kwargs)
-        if isinstance(given, Command) and run.attempt > 1 and await self.database.read(self._commanded, run):
+        again = run.attempt > 1 or recovery.of(run) is not None
+        earlier = recovery.earlier(run)
+        if isinstance(given, Command) and again and await self.database.read(self._commanded, run.thread_id, earlier):
             given = dataclasses.replace(given, update=None, goto=()) if given.resume is not None else None
         if isinstance(given, Command) and given.resume is not None:
             resume = await self.database.read(
@@ -256,7 +287,7 @@ class Executor:
                 given.resume,
                 self.new_saver().serde.loads_typed,
                 at=run.kwargs["config"]["configurable"].get("checkpoint_id"),
-                again=run.attempt > 1,
+                again=again,
                 strict=_strict(run),
             )
             return dataclasses.replace(given, resume=resume)
@@ -266,10 +297,10 @@ class Executor:
                 raise ThreadInterrupted(unanswered([one.interrupt_id for one in asked]))
         return given
 
-    def _commanded(self, tx: Tx, run: Run) -> bool:
+    def _commanded(self, tx: Tx, thread_id: str, run_id: str) -> bool:
         """Whether an earlier attempt stored its update or goto: a second time it would count twice."""
-        written = checkpoints.head_writes(tx, run.thread_id)
-        return any(w["task_id"] == NULL_TASK_ID and w["idx"] >= 0 and w["run_id"] == run.run_id for w in written)
+        written = checkpoints.head_writes(tx, thread_id)
+        return any(w["task_id"] == NULL_TASK_ID and w["idx"] >= 0 and w["run_id"] == run_id for w in written)
 
     def pending(self, tx: Tx, thread_id: str) -> list[Pending]:
         """What the thread waits for, as its newest checkpoint has it."""
@@ -300,7 +331,7 @@ class Executor:
 
 def _strict(run: Run) -> bool:
     """Not for a later attempt: an earlier one may have used the answer."""
-    return bool(run.kwargs.get("strict_resume")) and run.attempt == 1
+    return bool(run.kwargs.get("strict_resume")) and run.attempt == 1 and recovery.of(run) is None
 
 
 def _input(kwargs: dict[str, Any]) -> Any:

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from threadmill.errors import Conflict, NotFound
+from threadmill.errors import Conflict
 from threadmill.ids import new_id, stamp
 from threadmill.jsonable import dumps_text
 from threadmill.runs import queue
@@ -87,13 +87,10 @@ def queue_of(tx: Tx, thread_id: str) -> list[tuple[Run, bool]]:
 
 
 def move(tx: Tx, thread_id: str, run_id: str, to: int) -> None:
-    """Give a pending run the place `to` among the pending ones, 0 being the next. Raises NotFound or Conflict."""
-    there = runs.active(tx, thread_id)
-    waiting = [one.run_id for one in there if one.status == "pending"]
+    """Give a pending run the place `to` among the pending ones, 0 being the next. Raises Conflict."""
+    waiting = [one.run_id for one in runs.active(tx, thread_id) if one.status == "pending"]
     if run_id not in waiting:
-        if any(one.run_id == run_id for one in there):
-            raise Conflict("The run has started: it has no place in the queue.")
-        raise NotFound("Run not found")
+        raise Conflict(f"Run {run_id} does not wait: it has no place in the queue.")
     places = [
         row["position"]
         for row in tx.all(

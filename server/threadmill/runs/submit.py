@@ -9,7 +9,7 @@ from threadmill import assistants, threads
 from threadmill.assistants import Assistant
 from threadmill.errors import BadRequest, Conflict, Invalid, NotFound
 from threadmill.interrupts import unanswered
-from threadmill.runs import queue, run
+from threadmill.runs import queue, recovery, run
 from threadmill.runs.run import Run
 from threadmill.scope import ALL, Scope
 from threadmill.threads import Thread
@@ -43,6 +43,7 @@ class Request:
     after_seconds: float = 0
     checkpoint: dict[str, Any] | None = None
     durability: str = "async"
+    on_crash: str | None = None
     keep_thread: bool = True
     idempotency_key: str | None = None
     thread_metadata: dict[str, Any] = field(default_factory=dict)  # for a thread made with the run
@@ -249,6 +250,8 @@ def _prepare(
         "checkpoint_during": request.durability != "exit",
         "durability": request.durability,
     }
+    if policy := recovery.chosen_policy(request.on_crash, assistant.metadata):
+        kwargs["on_crash"] = policy
     if request.strict_resume:
         kwargs["strict_resume"] = True
     if request.if_interrupted != "proceed":

@@ -22,11 +22,13 @@ from threadmill.ids import stamp
 from threadmill.interrupts import Pending
 from threadmill.jsonable import dumps
 from threadmill.metrics import Metrics
-from threadmill.runs import queue, steering
+from threadmill.runs import queue, recovery, steering
+from threadmill.runs import run as runs
 from threadmill.runs.executor import Control, Executor, Outcome, failed, stopped_early
 from threadmill.runs.queue import LostLease
 from threadmill.runs.report import report
 from threadmill.runs.run import Action, Run, active
+from threadmill.scope import ALL
 from threadmill.signals import Signals
 from threadmill_checkpoints.database import Database, Tx
 from threadmill_checkpoints.saver import rows as checkpoints
@@ -34,8 +36,9 @@ from threadmill_checkpoints.saver import rows as checkpoints
 logger = structlog.get_logger("threadmill.worker")
 
 EPHEMERAL_S = 60.0  # a stateless run's thread stays this long for a reader that comes back
-HEED_S = 0.2  # for a node to end when its run was stopped; then the run ends without it
+HEED_S = 0.1  # for a node to end when its run was stopped; then the run ends without it
 TICK_S = 5.0  # at the most between two looks at the tables
+SETTLE_AGAIN_S = 0.5  # between two attempts to write the end of a run
 
 
 @dataclass(slots=True)
@@ -58,6 +61,7 @@ class Limits:
     max_runs: int = 256
     lease_s: float = 30.0
     max_attempts: int = 3
+    on_crash: str = "retry"
 
 
 class Worker:
@@ -96,9 +100,7 @@ class Worker:
         self._thread.start()
         lost = await self._database.write(self._recover, everyone=True)
         for run in lost:
-            logger.warning(
-                "run put back after a crash", thread_id=run.thread_id, run_id=run.run_id, attempt=run.attempt
-            )
+            logger.warning("run found after a crash", thread_id=run.thread_id, run_id=run.run_id, attempt=run.attempt)
         self._accepting = True
         self._own(self._tick())
 
@@ -164,7 +166,7 @@ class Worker:
         run = queue.claim(tx, self.name, self.limits.lease_s, run_id, broken=self._executor.graphs.errors)
         if run is None:
             return None
-        self._log.open_run(tx, run.thread_id)
+        self._log.open_run(tx, run.thread_id, (run.run_id, run.attempt))
         tx.on_commit(partial(self._begin, run, threads.may_have_open_calls(tx, run.thread_id)))
         threads.forget_open_calls(tx, run.thread_id)  # unknown until a state is known again
         return run
@@ -214,7 +216,7 @@ class Worker:
             except Exception as error:  # a checkpoint or the end itself could not be written
                 log.exception("run could not be settled")
                 outcome = failed(error)
-                await self._database.write(self._settle, run, outcome, control)
+                await self._settle_when_possible(run, outcome, control)
             log.info("run ended", ending=outcome.ending, seconds=round(self.loop.time() - began, 3))
         except LostLease:
             log.warning("run lost to another attempt or deleted")
@@ -225,6 +227,19 @@ class Worker:
             self._signals.notify(f"run:{run.run_id}")
             self._signals.notify(f"thread:{run.thread_id}")
             self._signals.notify("feed")
+
+    async def _settle_when_possible(self, run: Run, outcome: Outcome, control: Control) -> None:
+        """A full disk refuses the end, too. Whoever gave up at once would leave a run that is over to its lease."""
+        until = self.loop.time() + self.limits.lease_s
+        while True:
+            try:
+                return await self._database.write(self._settle, run, outcome, control)
+            except LostLease:
+                raise
+            except Exception:
+                if not self._accepting or self.loop.time() > until:
+                    raise
+            await asyncio.sleep(SETTLE_AGAIN_S)
 
     async def _over(self, running: _Running) -> bool:
         """Wait for the run to end. False: it was asked to, and a node of it does not heed that."""
@@ -245,9 +260,10 @@ class Worker:
                 return False
 
     async def _told(self, run: Run) -> list[Event]:
-        """What the newest attempt of the run recorded."""
-        found = await self._log.read(run.thread_id, (run.first_seq or 1) - 1)
-        own = [event for event in found if event.run_id == run.run_id]
+        """What the newest attempt of the run recorded, or of the one that it recovers."""
+        of = await self._database.read(runs.find, ALL, recovery.earlier(run)) or run
+        found = await self._log.read(run.thread_id, (of.first_seq or 1) - 1)
+        own = [event for event in found if event.run_id == of.run_id]
         begun = [place for place, event in enumerate(own) if event.method == METADATA]
         return own[begun[-1] :] if begun else own
 
@@ -380,9 +396,11 @@ class Worker:
                 continue  # whoever claims it next writes what it said
             elif run.stop == "interrupt":
                 self._end_lost(tx, run, "interrupted", {"error": "UserInterrupt", "message": "interrupt requested"})
+            elif recovery.policy(run, self.limits.on_crash) == "wait":
+                self._end_lost(tx, run, "interrupted", recovery.WAITS)
             elif (crashes := queue.crashes(tx, run.run_id)) >= self.limits.max_attempts:
                 message = f"The server died {crashes} times while this run was running."
-                self._end_lost(tx, run, "error", {"error": "RunCrashed", "message": message})
+                self._end_lost(tx, run, "error", {**recovery.WAITS, "message": message})
         return lost
 
     def end_waiting(self, tx: Tx, run: Run, action: Action) -> None:
@@ -394,7 +412,9 @@ class Worker:
             "error": f"User{'Rollback' if action == 'rollback' else 'Interrupt'}",
             "message": f"{action} requested",
         }
-        if action == "rollback":
+        if action == "rollback":  # who reads it now learns of that; later nobody learns of the run
+            last = [(END, dumps({"run_id": run.run_id, "status": "rollback"}))]
+            self._log.record(tx, run.thread_id, run.run_id, last)
             self._undo(tx, run, error)
             self._tell(tx, run, "rollback", error)
         else:
@@ -407,10 +427,16 @@ class Worker:
         self._log.erase_run(tx, run.thread_id, run.run_id)
         queue.delete(tx, run.run_id)
 
-    def _end_lost(self, tx: Tx, run: Run, status: Literal["interrupted", "error"], error: dict[str, str]) -> None:
+    def discard(self, tx: Tx, run: Run) -> None:
+        """A run that ended with a crash, and everything of it."""
+        error = {"error": "UserRollback", "message": "discarded after a crash"}
+        self._undo(tx, run, error)
+        self._tell(tx, run, "rollback", error)
+
+    def _end_lost(self, tx: Tx, run: Run, status: Literal["interrupted", "error"], error: Mapping[str, Any]) -> None:
         pending = self._executor.pending(tx, run.thread_id)
         last = [(END, dumps({"run_id": run.run_id, "status": status, **_asked(pending)}))]
-        if status == "error":
+        if error["error"] == recovery.CRASHED:
             last.insert(0, (ERROR, dumps(error)))
         queue.end_lost(tx, run, status, error, self._log.record(tx, run.thread_id, run.run_id, last))
         threads.set_state(tx, run.thread_id, outcome=status, values=None, error=error, pending=pending)
@@ -440,7 +466,7 @@ class Worker:
         for run_id in self._running.keys() - mine.keys():
             self._cancel(run_id, "put_back", "the lease was lost")
         for run in self._recover(tx):
-            logger.warning("run put back: its worker is gone", thread_id=run.thread_id, run_id=run.run_id)
+            logger.warning("run found without a worker", thread_id=run.thread_id, run_id=run.run_id)
         threads.delete_ephemeral(tx, stamp(tx.now - timedelta(seconds=EPHEMERAL_S)))
         return self._claim_due(tx)
 
