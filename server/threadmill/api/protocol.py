@@ -14,8 +14,8 @@ from threadmill.api.wire import Here, Me, Route, Stream, json, read_json
 from threadmill.auth import Caller
 from threadmill.errors import BadRequest, NotFound, ThreadmillError
 from threadmill.ids import new_id, parse_id
+from threadmill.runs import recovery, submit
 from threadmill.runs import run as runs
-from threadmill.runs import submit
 from threadmill.runtime import Runtime
 from threadmill.scope import ALL, Scope
 from threadmill.state import Checkpoint
@@ -96,11 +96,17 @@ async def answer(here: Runtime, me: Caller, thread_id: str, asked: Command, requ
         act = ACTIONS.get(asked.method)
         if act is None:
             raise Refused("unknown_command", f"Unknown protocol command: {asked.method}")
-        # Before it acts: clients take the number for a cursor, and what the command brings about comes behind it.
-        seen = await here.log.highest(thread_id)
+        # Clients take the number for a cursor, and may not have read what a run has said or the command brings about.
+        seen = await here.database.read(_before, thread_id)
         return commands.success(asked, await act(here, me, thread_id, asked, request_id), seen)
     except ThreadmillError as error:
         return commands.failure(asked.id, error)
+
+
+def _before(tx: Tx, thread_id: str) -> int:
+    """The number of the last event before those of the run that is under way."""
+    begun = [run.first_seq for run in runs.active(tx, thread_id) if run.first_seq is not None]
+    return min(begun) - 1 if begun else threads.left(tx, thread_id)[0]
 
 
 async def _start(here: Runtime, me: Caller, thread_id: str, asked: Command, request_id: str) -> Result:
@@ -177,6 +183,20 @@ async def _resume(here: Runtime, me: Caller, thread_id: str, asked: Command, _: 
     if run is None and not await here.database.read(runs.active, thread_id):
         raise NO_RUN
     return {} if run is None else {"run_id": run.run_id}
+
+
+async def _recover(here: Runtime, me: Caller, thread_id: str, asked: Command, _: str) -> Result:
+    """What is to become of a run that ended with a crash: the thread's last one unless it is named."""
+    choice = asked.text("choice")
+    if choice not in recovery.CHOICES:
+        raise Refused("invalid_argument", f"choice must be one of {', '.join(recovery.CHOICES)}.")
+    run_id = asked.typed("run_id", str)
+    scope = await me.may("threads", "update", {"thread_id": thread_id, "run_id": run_id, "action": "recover"})
+    if run_id is None:
+        run_id = await here.database.read(recovery.newest_crash, thread_id)
+    if run_id is None or not await here.database.read(threads.exists, scope, thread_id):
+        raise NO_RUN
+    return {"choice": choice, "run_id": await here.recover(scope, thread_id, run_id, choice)}
 
 
 async def _inject(here: Runtime, me: Caller, thread_id: str, asked: Command, _: str) -> Result:
@@ -277,9 +297,17 @@ def _request(asked: Command, assistant_id: str) -> submit.Request:
         stream_mode=commands.MODES,
         stream_subgraphs=True,
         stream_resumable=True,
+        on_crash=_policy(asked),
         if_not_exists="create",
         multitask_strategy=_strategy(asked),
     )
+
+
+def _policy(asked: Command) -> str | None:
+    policy = asked.typed("on_crash", str)
+    if policy is not None and policy not in recovery.POLICIES:
+        raise Refused("invalid_argument", "on_crash must be one of retry, wait.")
+    return str(policy) if policy is not None else None
 
 
 def _strategy(asked: Command) -> str:
@@ -320,6 +348,7 @@ ACTIONS: dict[str, Action] = {
     "run.stop": _stop,
     "run.pause": _pause,
     "run.resume": _resume,
+    "run.recover": _recover,
     "input.inject": _inject,
     "input.respond": _respond,
     "agent.getTree": _tree,

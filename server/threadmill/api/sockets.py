@@ -106,7 +106,10 @@ async def _greeted(socket: WebSocket, here: Runtime, *, full: bool) -> Caller | 
         if token is not None or "authorization" in socket.headers:
             raise
         me = None
-    await socket.accept(PROTOCOL if PROTOCOL in offered else None)
+    try:
+        await socket.accept(PROTOCOL if PROTOCOL in offered else None)
+    except (OSError, RuntimeError) as error:
+        raise WebSocketDisconnect(1006) from error
     if me is not None:
         return me
     if full:
@@ -282,7 +285,7 @@ class Connection:
                 continue
             known = await self._here.log.highest(thread_id)
             highest = max(highest, known)
-            replayed += await self._here.events.count(thread_id, after, known, wanted)
+            replayed += await self._here.events.count(thread_id, after if after <= known else 0, known, wanted)
             begun[thread_id] = name = new_id()
             frames[name] = self._follow(name, thread_id, after, wanted, simple.Profile(thread_id) if plain else None)
         result: dict[str, Any] = {"subscription_id": next(iter(frames), None), "replayed_events": replayed}
@@ -370,8 +373,8 @@ class Connection:
                     await self._send(frame)
         except TimeoutError:
             self._end(SLOW, TOO_SLOW)
-        except WebSocketDisconnect:  # `_read` sees it, too
-            pass
+        except WebSocketDisconnect:
+            self._end(1001, "")
         except Exception:
             logger.exception("a subscription failed", subscription_id=name)
             self._here.metrics.stream_broke()

@@ -49,7 +49,9 @@ class Command:
         """Raises Malformed."""
         known = value if isinstance(value, dict) else {}
         number, method, params = known.get("id"), known.get("method"), known.get("params")
-        if isinstance(number, bool) or not isinstance(number, int) or not isinstance(method, str):
+        if isinstance(number, bool):
+            number = None
+        if not isinstance(number, int) or not isinstance(method, str):
             raise Malformed(number if isinstance(number, int | str) else None)
         return cls(number, method, params if isinstance(params, dict) else {})
 

@@ -13,7 +13,7 @@ from langchain_core.messages import AIMessageChunk, BaseMessageChunk, message_ch
 
 from threadmill import threads
 from threadmill.events.event import END, ERROR, METADATA, POSTED, Event
-from threadmill.events.log import EventLog
+from threadmill.events.log import ROOM, EventLog
 from threadmill.jsonable import dumps
 from threadmill.metrics import Metrics
 from threadmill.runs import run as runs
@@ -140,28 +140,26 @@ class Reader:
         (the state a run left, which `state` reads). `after` comes from `place`.
         """
         projections: dict[str, Projection] = {}
-        start = await self._start(thread_id, after) if "run_modes" in modes else after
+        start = await self._start(thread_id, after) if "run_modes" in modes else after - ROOM
         async for batch in self.log.tail(thread_id, start, self.heartbeat_s, f"gone:{thread_id}"):
             out: list[bytes] = []
             for event in batch:
+                told: list[tuple[str, bytes | None]] = []  # None: the state
                 if event.method == POSTED:
-                    if "run_modes" in modes and event.seq > after:
-                        out.append(sse.frame(POSTED, event.data, event.seq))
-                    if "state_update" in modes and event.seq > after:
-                        out.append(sse.frame("state_update", await state(), event.seq))
-                    continue
-                if event.method == METADATA or event.run_id not in projections:
-                    projections = {event.run_id: await self._projection(event.run_id)}
-                if event.seq <= after:
-                    list(projections[event.run_id](event))
-                    continue
-                if "run_modes" in modes or ("lifecycle" in modes and event.method == METADATA):
-                    out += [sse.frame(name, data, event.seq) for name, data in projections[event.run_id](event)]
+                    told += [(POSTED, event.data)] if "run_modes" in modes else []
+                else:
+                    if event.method == METADATA or event.run_id not in projections:
+                        projections = {event.run_id: await self._projection(event.run_id)}
+                    shown = list(projections[event.run_id](event))
+                    if "run_modes" in modes or ("lifecycle" in modes and event.method == METADATA):
+                        told += shown
                 if event.method == END:
-                    done = dumps({"status": "run_done", "run_id": event.run_id})
-                    out.append(sse.frame(METADATA, done, event.seq))
-                    if "state_update" in modes:
-                        out.append(sse.frame("state_update", await state(), event.seq))
+                    told.append((METADATA, dumps({"status": "run_done", "run_id": event.run_id})))
+                if event.method in (POSTED, END) and "state_update" in modes:
+                    told.append(("state_update", None))
+                for number, (name, data) in enumerate(told, event.seq):
+                    if number > after:
+                        out.append(sse.frame(name, await state() if data is None else data, number))
             if out:
                 yield b"".join(out)
             elif not batch:
@@ -171,10 +169,12 @@ class Reader:
         yield sse.DRAINING
 
     async def _start(self, thread_id: str, after: int) -> int:
-        """A partial message is built from its run's first event on, though the reader has that already."""
+        """A partial message is built from its run's first event on, though the reader has that already; of any other
+        event it may have the first frame only.
+        """
         run = await self.database.read(runs.at, thread_id, after)
         if run is None or run.first_seq is None or "messages" not in run.kwargs["stream_mode"]:
-            return after
+            return after - ROOM
         return run.first_seq - 1
 
     async def _projection(self, run_id: str) -> Projection:
@@ -207,15 +207,16 @@ class Reader:
             self.metrics.reconnected(resumed=known > 0)
         seen = max(before, known)
         # A partial message is built from the run's first event on, even if it is sent from a later one on.
-        start = before if "messages" in projection.recorded else seen
+        start = before if "messages" in projection.recorded else max(before, seen - ROOM)
         async for batch in self.log.tail(run.thread_id, start, self.heartbeat_s, f"run:{run.run_id}"):
             out: list[bytes] = []
             for event in batch:
                 if event.run_id != run.run_id:
                     continue
-                for name, data in projection(event):
-                    if event.seq > seen:
-                        out.append(sse.frame(name, data, event.seq if run.kwargs["resumable"] else None))
+                # Each frame has a number of its own: a cut between two of one event would lose the second.
+                for number, (name, data) in enumerate(projection(event), event.seq):
+                    if number > seen:
+                        out.append(sse.frame(name, data, number if run.kwargs["resumable"] else None))
                 if event.method == END:
                     yield b"".join(out), True
                     return

@@ -14,6 +14,7 @@ from threadmill.errors import BadRequest
 from threadmill.events.event import END, ERROR, INPUT, METADATA, PAUSED, POSTED, STOPPED, Event
 from threadmill.events.log import ROOM, EventLog
 from threadmill.jsonable import dumps
+from threadmill.metrics import Metrics
 from threadmill.runs import run as runs
 from threadmill.scope import ALL
 from threadmill.signals import Signals
@@ -209,7 +210,10 @@ class Projection:
     def _done(self, above: Namespace, task: dict[str, Any]) -> Iterator[tuple[str, Namespace, bytes, str | None]]:
         namespace = (*above, f"{task['name']}:{task['id']}")
         if namespace in self._open:
-            state = "interrupted" if task.get("interrupts") else "failed" if task.get("error") else "completed"
+            error = task.get("error")
+            stopped = isinstance(error, dict) and error.get("error") == "CancelledError"
+            waits = task.get("interrupts") or stopped
+            state = "interrupted" if waits else "failed" if error else "completed"
             yield from self._close(namespace, state)
 
     def _close(self, namespace: Namespace, state: str) -> Iterator[tuple[str, Namespace, bytes, str | None]]:
@@ -221,11 +225,12 @@ class Projection:
     def _end(self, end: dict[str, Any]) -> Iterator[tuple[str, Namespace, bytes, str | None]]:
         state = "interrupted" if end.get("paused") else ENDINGS.get(end["status"], "interrupted")
         yield from self._break_off(
-            "stopped" if state == "interrupted" else "failed", self._error or f"The run {state}."
+            "failed" if state == "failed" or self._error else "stopped", self._error or f"The run {state}."
         )
         for namespace in [one for one in self._open if len(one) == 1]:
             yield from self._close(namespace, state)
-        more: dict[str, Any] = {"error": self._error or "The run failed."} if state == "failed" else {}
+        wrong = self._error or ("The run failed." if state == "failed" else None)
+        more: dict[str, Any] = {"error": wrong} if wrong else {}
         more |= {"interrupts": end["interrupts"]} if end.get("interrupts") else {}
         more |= {"undone": True} if end["status"] == "rollback" else {}
         yield self._lifecycle((), state, {"graph_name": self.graph_id, **more})
@@ -283,14 +288,20 @@ class Reader:
     database: Database
     signals: Signals
     heartbeat_s: float = 5.0
+    metrics: Metrics = field(default_factory=Metrics)
 
     async def follow(
         self, thread_id: str, since: int = 0, heartbeat_s: float | None = None
     ) -> AsyncIterator[list[Envelope]]:
         """Everything numbered above `since`: what is stored, then what comes. An empty list says that nothing came for
-        a while. Ends when the thread is deleted or the server stops.
+        a while. Ends when the thread is deleted or the server stops. A `since` that the log cannot have given, as that
+        of a thread that had the same id, starts from the beginning.
         """
         with self.signals.subscribe(f"gone:{thread_id}") as gone:
+            if since > 0:
+                resumed = since <= await self.log.highest(thread_id)
+                self.metrics.reconnected(resumed=resumed)
+                since = since if resumed else 0
             start = await self._start(thread_id, since)
             async for batch in self._envelopes(thread_id, since, start, heartbeat_s or self.heartbeat_s):
                 if not batch and gone.take():
