@@ -63,7 +63,13 @@ class Settings:
         3600.0, "THREADMILL_RUN_TIMEOUT", "Seconds after which a run is stopped with status timeout.", low=0.1
     )
     max_attempts: int = _setting(
-        3, "THREADMILL_MAX_ATTEMPTS", "How often a run is started, again after each crash, before it fails.", low=1
+        25, "THREADMILL_MAX_ATTEMPTS", "How often a run is started, again after each crash, before it fails.", low=1
+    )
+    on_crash: str = _setting(
+        "retry",
+        "THREADMILL_ON_CRASH",
+        "What becomes of a run when its server dies: retry goes on from its last checkpoint, wait leaves the choice.",
+        choices=("retry", "wait"),
     )
     lease_s: float = _setting(
         30.0, "THREADMILL_LEASE", "Seconds a worker may be silent before its runs are given to another.", low=1.0

@@ -76,8 +76,9 @@ class Metrics:
         self._streams = Gauge(
             "threadmill_open_streams", "Answers under way that last as long as a run", ["kind"], registry=registry
         )
-        for kind in ("events", "wait"):
+        for kind in ("events", "wait", "socket"):
             self._streams.labels(kind)
+        self._sockets = Counter("threadmill_sockets", "WebSockets that were opened", registry=registry)
         self._sessions = Gauge("threadmill_sessions", "Event streams that clients have open", registry=registry)
         self._peak = Gauge(
             "threadmill_sessions_peak", "The most event streams open at once since the start", registry=registry
@@ -133,9 +134,11 @@ class Metrics:
 
     @contextmanager
     def stream(self, kind: str) -> Iterator[None]:
-        """An answer that lasts: `events` and `socket` are sessions, `wait` only waits for an output. On the HTTP loop."""
+        """An answer that lasts: `events` and `socket` are sessions, `wait` waits for an output. On the HTTP loop."""
         began, session = self._clock(), kind != "wait"
         self._streams.labels(kind).inc()
+        if kind == "socket":
+            self._sockets.inc()
         if session:
             self._open_sessions += 1
             self._most_sessions = max(self._most_sessions, self._open_sessions)

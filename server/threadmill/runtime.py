@@ -32,7 +32,7 @@ from threadmill.langgraph_json.project import Project
 from threadmill.langgraph_json.store import StoreIndex
 from threadmill.metrics import Metrics, Snapshot
 from threadmill.retention import Retention, set_default
-from threadmill.runs import queue, run, steering
+from threadmill.runs import queue, recovery, run, steering
 from threadmill.runs.executor import Executor
 from threadmill.runs.run import Action, Run
 from threadmill.runs.stall import StallWatch
@@ -247,6 +247,26 @@ class Runtime:
         self.signals.notify("queue")  # it may have been a paused one that held up the others
         self.signals.notify("feed")
 
+    async def recover(self, scope: Scope, thread_id: str, run_id: str, choice: str) -> str | None:
+        """Carry out what was chosen for a run that ended with a crash; the same again changes nothing. Returns the id
+        of the run that does it; a discarded one is gone, and needs none."""
+
+        def choose(tx: Tx) -> str | None:
+            threads.require(tx, scope, thread_id)
+            if choice == "discard":
+                found = run.find(tx, scope, run_id)
+                if found is not None and found.thread_id == thread_id:
+                    recovery.require(tx, found)
+                    self.worker.discard(tx, found)
+                return None
+            found = run.get(tx, scope, thread_id, run_id)
+            recovering, new = recovery.recover(tx, found, cast("recovery.Choice", choice))
+            if new and self.worker.claim(tx, recovering) is None:
+                tx.on_commit(partial(self.signals.notify, "queue"))
+            return recovering
+
+        return await self.database.write(choose)
+
     async def ended(self, run_id: str, timeout_s: float = STOP_S) -> bool:
         """Wait until the run is no longer active."""
         with self.signals.subscribe(f"run:{run_id}") as waiter:
@@ -342,7 +362,7 @@ async def open_runtime(project: Project, settings: Settings, graphs: Graphs) -> 
         return (DeferredSaver if defer else SqliteSaver)(database, serde=serde, **options)
 
     executor = Executor(graphs, database, memory, new_saver, settings.run_timeout_s, settings.recursion_limit)
-    limits = Limits(settings.max_concurrent_runs, settings.lease_s, settings.max_attempts)
+    limits = Limits(settings.max_concurrent_runs, settings.lease_s, settings.max_attempts, settings.on_crash)
     metrics = Metrics()
     worker = Worker(name, database, log, signals, executor, limits, metrics)
     state_loop = asyncio.new_event_loop()
@@ -357,7 +377,7 @@ async def open_runtime(project: Project, settings: Settings, graphs: Graphs) -> 
         worker,
         States(graphs, database, memory, new_saver),
         Reader(log, database, signals, settings.heartbeat_s, metrics),
-        v2.Reader(log, database, signals, settings.heartbeat_s),
+        v2.Reader(log, database, signals, settings.heartbeat_s, metrics),
         FeedReader(database, log, signals, settings.heartbeat_s),
         state_loop,
         memory,

@@ -79,7 +79,7 @@ class Signals:
     """Topics are plain strings.
 
     `thread:<id>`: its log has more. `started:<run>`, `run:<run>`: it started; it ended or is gone. `output:<run>`:
-    nothing is sent, but who watches it gets the output handed over. `queue`: a run may be due.
+    nothing is sent, but who watches it gets the output handed over. `queue`: a run may be due. `feed`: a list changed.
     """
 
     def __init__(self) -> None:

@@ -284,7 +284,7 @@ class Summary:
     title: str | None
     preview: str | None
     message_count: int
-    open_calls: bool = False  # the last message that calls tools has no answer to each
+    open_calls: bool = False  # a tool call has no answer
 
 
 TITLE, PREVIEW = 80, 160  # characters
@@ -301,13 +301,13 @@ def summarise(messages: Any) -> Summary:
 
 
 def _open_calls(messages: Sequence[Any]) -> bool:
-    answered = 0
-    for message in reversed(messages):
-        if isinstance(message, ToolMessage):
-            answered += 1
-        elif isinstance(message, AIMessage) and (calls := [*message.tool_calls, *message.invalid_tool_calls]):
-            return answered < len(calls)
-    return False
+    answered = {message.tool_call_id for message in messages if isinstance(message, ToolMessage)}
+    return any(
+        call.get("id") and call["id"] not in answered
+        for message in messages
+        if isinstance(message, AIMessage)
+        for call in (*message.tool_calls, *message.invalid_tool_calls)
+    )
 
 
 def shorten(text: str, width: int) -> str:

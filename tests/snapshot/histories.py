@@ -54,6 +54,7 @@ class Thread:
         """Until nothing runs or waits; what is paused goes on."""
         async with asyncio.timeout(30):
             while queue := (await self.http.get(f"/threads/{self.id}/queue")).json():
+                await asyncio.sleep(0.02)
                 if any(one["paused"] for one in queue):
                     await self.command("run.resume")
                 await self.snapshot()

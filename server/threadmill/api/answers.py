@@ -497,6 +497,7 @@ STREAM: Json = {
         "namespaces": {"type": "array", "items": {"type": "array", "items": {"type": "string"}}},
         "depth": {"type": "integer", "minimum": 0},
         "since": {"type": "integer"},
+        "profile": {"type": "string"},
     },
 }
 COMMAND: Json = {

@@ -75,6 +75,7 @@ class Options(Body):
     on_disconnect: str | None = None
     on_completion: str | None = None
     strict_resume: bool | None = None
+    on_crash: Literal["retry", "wait"] | None = None
 
     def request(self, **more: Any) -> Request:
         modes = [self.stream_mode] if isinstance(self.stream_mode, str) else self.stream_mode
@@ -96,6 +97,7 @@ class Options(Body):
             after_seconds=self.after_seconds or 0,
             durability=self.durability or during,
             strict_resume=bool(self.strict_resume),
+            on_crash=self.on_crash,
             **more,
         )
 
@@ -132,6 +134,10 @@ class Cancel(Body):
     thread_id: str | None = None
     run_ids: list[str] | None = None
     status: Literal["pending", "running", "all"] | None = None
+
+
+class Recovery(Body):
+    choice: Literal["keep", "continue", "regenerate", "discard"]
 
 
 # Runs on a thread
@@ -239,6 +245,15 @@ async def cancel(
     await here.ended(run_id)
     location = f"/threads/{thread_id}/runs/{run_id}"
     return json({}, headers={"location": f"{location}/join", "content-location": location})
+
+
+@threaded.post("/{run_id}/recover", responses=answers.answers(answers.Json, 404, 409))
+async def recover(thread_id: str, run_id: str, body: Recovery, here: Here, me: Me) -> Response:
+    """What is to become of a run that ended with a crash; `run_id` of the answer is the run that does it."""
+    thread_id, run_id = _ids(thread_id, run_id)
+    asked = {"thread_id": thread_id, "run_id": run_id, "action": "recover"}
+    scope = await me.may("threads", "update", asked)
+    return json({"choice": body.choice, "run_id": await here.recover(scope, thread_id, run_id, body.choice)})
 
 
 # Stateless runs

@@ -37,6 +37,8 @@ class _Tail:
     pending: list[Event] = field(default_factory=list)  # not on disk yet
     hidden: list[Event] = field(default_factory=list)  # above `limit`, so not to be seen before the next commit
     writing: bool = False
+    closing: bool = False  # the end of what writes has its number, and is not committed
+    owner: tuple[str, int] | None = None  # run and attempt that write
     readers: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -82,8 +84,9 @@ class EventLog:
 
     # Writing
 
-    def open_run(self, tx: Tx, thread_id: str) -> int:
-        """In the transaction that starts a run: reserve numbers for it. Returns the first one."""
+    def open_run(self, tx: Tx, thread_id: str, owner: tuple[str, int] | None = None) -> int:
+        """In the transaction that starts a run: reserve numbers for it. Returns the first one. Events of the `owner`
+        (run, attempt) are refused once another attempt has taken over."""
         row = tx.one(
             "UPDATE threads SET seq = seq + :block WHERE thread_id = :thread_id RETURNING seq",
             block=BLOCK,
@@ -98,7 +101,7 @@ class EventLog:
         def ready() -> None:
             with self._lock:
                 tail = self._tails.setdefault(thread_id, _Tail())
-                tail.writing = True
+                tail.writing, tail.owner = True, owner
             with tail.lock:
                 tail.next_seq, tail.limit = first, limit
                 if tail.floor is None:
@@ -138,13 +141,18 @@ class EventLog:
             final = _numbered(tail.next_seq, run_id, last)
             tail.next_seq += len(final) * ROOM
             highest = tail.next_seq - 1
+            tail.closing = True
         tx.run("UPDATE threads SET seq = :seq WHERE thread_id = :thread_id", seq=highest, thread_id=thread_id)
 
         def closed() -> None:
             with self._lock, tail.lock:
-                tail.writing = False
+                tail.writing = tail.closing = False
                 self._forget_if_idle(thread_id, tail)
 
+        def stays_open() -> None:
+            tail.closing = False
+
+        tx.on_rollback(stays_open)
         self._write(tx, thread_id, tail, final, highest)
         tx.on_commit(closed)
         return highest
@@ -175,7 +183,7 @@ class EventLog:
     def announce(self, tx: Tx, thread_id: str, method: str, data: bytes) -> None:
         """An event of no run, whether one is under way or not."""
         tail = self._tails.get(thread_id)
-        if tail is not None and tail.writing:
+        if tail is not None and tail.writing and not tail.closing:
             self.append(thread_id, "", method, (), data)
         elif tx.one("SELECT 1 FROM runs WHERE thread_id = :id AND status = 'running'", id=thread_id):
             # It begins in this very commit, with numbers that are reserved but not ours to give before that.
@@ -206,7 +214,8 @@ class EventLog:
 
         def failed() -> None:
             with tail.lock:
-                tail.pending = events[: len(events) - len(final)] + tail.pending
+                # Of several writes in one failed commit, the newest may come here last.
+                tail.pending = sorted(events[: len(events) - len(final)] + tail.pending, key=_number)
             self._dirty.add(thread_id)
             self._database.soon(self._flush, self._flush_s * 10)
 
@@ -215,6 +224,8 @@ class EventLog:
                 tail.limit = max(tail.limit, limit)
                 if events:
                     tail.durable = events[-1].seq
+                if tail.pending:  # of a write before this one that failed alone
+                    tail.durable = min(tail.durable, tail.pending[0].seq - 1)
                 visible = [event for event in tail.hidden if event.seq + ROOM - 1 <= tail.limit]
                 tail.hidden = tail.hidden[len(visible) :]
                 tail.show([*visible, *final])
@@ -224,7 +235,7 @@ class EventLog:
 
         tx.on_rollback(failed)  # before the insert: a full disk fails it
         tx.on_commit(committed)
-        _insert(tx, thread_id, events)
+        _insert(tx, thread_id, _not_refused(tx, tail.owner, events))
 
     # Reading
 
@@ -325,12 +336,26 @@ class EventLog:
             del self._tails[thread_id]
 
 
+def _number(event: Event) -> int:
+    return event.seq
+
+
 def _now() -> int:
     return time.time_ns() // 1_000_000
 
 
 def _numbered(first: int, run_id: str, told: Sequence[tuple[str, bytes]]) -> list[Event]:
     return [Event(first + i * ROOM, run_id, method, (), data, _now()) for i, (method, data) in enumerate(told)]
+
+
+def _not_refused(tx: Tx, owner: tuple[str, int] | None, events: list[Event]) -> list[Event]:
+    if owner is None or tx.one(
+        "SELECT 1 FROM runs WHERE run_id = :run_id AND attempt = :attempt AND status = 'running'",
+        run_id=owner[0],
+        attempt=owner[1],
+    ):
+        return events
+    return [event for event in events if event.run_id != owner[0]]
 
 
 def _insert(tx: Tx, thread_id: str, events: list[Event]) -> None:

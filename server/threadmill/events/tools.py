@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextvars import ContextVar, Token
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -33,11 +33,19 @@ class Call:
     name: str
     began: float
     heard: float
+    outer: "Call | None" = None  # one tool may call another
+    asked: bool = True  # by a model, which gave it the id
+    steps: dict[str, int] = field(default_factory=dict)  # calls of functions that are done once
     token: Token[Any] | None = None
     silence: float = SILENCE_S
 
 
 _current: ContextVar[Call | None] = ContextVar("threadmill_tool_call", default=None)
+
+
+def current() -> Call | None:
+    """The tool call that the caller is part of."""
+    return _current.get()
 
 
 class ToolCalls(BaseCallbackHandler):
@@ -68,7 +76,8 @@ class ToolCalls(BaseCallbackHandler):
         namespace = graph_namespace(metadata) if metadata.get("langgraph_checkpoint_ns") else ()
         now = time.monotonic()
         name = (serialized or {}).get("name") or kwargs.get("name") or ""
-        call = Call(namespace, str(kwargs.get("tool_call_id") or run_id), name, now, now)
+        call = Call(namespace, str(kwargs.get("tool_call_id") or run_id), name, now, now, _current.get())
+        call.asked = bool(kwargs.get("tool_call_id"))
         call.token = _tool_call_writer.set(lambda delta: self._tell(call, "tool-output-delta", delta=delta))
         _current.set(call)
         self._open[run_id] = call
@@ -117,7 +126,8 @@ class ToolCalls(BaseCallbackHandler):
     def _close(self, run_id: UUID) -> Call | None:
         call = self._open.pop(run_id, None)
         if call is not None and call.token is not None:
-            _current.set(None)
+            if _current.get() is call:
+                _current.set(call.outer)
             try:
                 _tool_call_writer.reset(call.token)
             except ValueError:  # its end came in another context, which ends with the task
