@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: run dev install test check format compatibility bench clean
+.PHONY: run dev install test chaos check format compatibility bench clean
 
 run: install ## Serve the default agent on http://127.0.0.1:2024
 	$(BIN)/threadmill serve
@@ -25,6 +25,10 @@ $(VENV)/.installed: pyproject.toml uv.lock
 
 test: install ## The whole suite
 	$(BIN)/pytest -n $(JOBS) --dist loadgroup
+
+chaos: install ## Crashes, cuts, stops, full disks and crowds, the long form; prints its counts, and a seed that repeats it
+	THREADMILL_CHAOS=long THREADMILL_KILLS=100 THREADMILL_STOPS=500 THREADMILL_LEDGER_KILLS=100 \
+		$(BIN)/pytest tests/chaos tests/crash/test_kill.py tests/stop tests/ledger -n $(JOBS)
 
 check: install ## Format, lint, types, import rules
 	$(BIN)/ruff format --check

@@ -1,25 +1,30 @@
 """kill -9 at random moments, under users who go on talking: nothing acknowledged is lost, nothing gets stuck.
 
-THREADMILL_KILLS sets how many kills there are in all; the default fits into the suite, the long form has thousands.
+Each user reads runs with version 1; beside them, somebody follows the thread with version 2 over all the kills.
+THREADMILL_KILLS sets how many kills there are in all; the default fits into the suite.
 """
 
 import os
 import random
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import cycle
 from typing import Any
 
 import anyio
 import pytest
+from chaos.screen import Screen
+from chaos.transports import TRANSPORTS, Follow, keep_reading, sse
 from crash.conftest import Victim
 from crash.conversations import STUCK_SECONDS, Conversation, Gate, Turn
 from crash.rows import ask
+from serving import until
 from streaming.frames import Frame, frames, view
 
 pytestmark = pytest.mark.anyio
 
-KILLS = int(os.environ.get("THREADMILL_KILLS", "50"))
+KILLS = int(os.environ.get("THREADMILL_KILLS", "16"))
 SERVERS = 2  # the kills are shared among so many tests, which can run side by side
 STEPS, TOKENS = 10, 30
 UP_TO = 250  # frames that all users together may see before the next kill
@@ -52,21 +57,30 @@ async def test_nothing_acknowledged_is_lost(
     server.start()
     gate = Gate()
     users = [await new_user(server, gate, kind) for kind in ("slow", "chat", "slow", "chat")]
+    watchers = [Watcher(user, follow) for user, follow in zip(users, cycle(TRANSPORTS.values()), strict=False)]
     enough = anyio.Event()
-    async with anyio.create_task_group() as talking:
-        gate.open()
-        for user in users:
-            talking.start_soon(user.talk, enough)
-        for _ in range(KILLS // SERVERS):
-            await gate.reaches(chance.choice((0, 1, chance.randrange(UP_TO), chance.randrange(UP_TO))))
-            gate.close()
-            await anyio.to_thread.run_sync(server.restart)
-            report.kills += 1
+    async with anyio.create_task_group() as watching:
+        for watcher in watchers:
+            watching.start_soon(watcher.watch, server, gate)
+        async with anyio.create_task_group() as talking:
             gate.open()
-            await check_after_restart(server, users)
-        enough.set()
+            for user in users:
+                talking.start_soon(user.talk, enough)
+            for _ in range(KILLS // SERVERS):
+                await gate.reaches(chance.choice((0, 1, chance.randrange(UP_TO), chance.randrange(UP_TO))))
+                gate.close()
+                await anyio.to_thread.run_sync(server.restart)
+                report.kills += 1
+                gate.open()
+                await check_after_restart(server, users)
+            enough.set()
+        for watcher in watchers:
+            await until(watcher.has_seen_all)
+        watching.cancel_scope.cancel()
     for user in users:
         await check_conversation(server, user, report)
+    for watcher in watchers:
+        await check_watcher(server, watcher)
     assert ask(server.file, "SELECT count(*) FROM runs WHERE status != 'success'") == [(0,)]
     server.kill()
     assert ask(server.file, "PRAGMA integrity_check") == [("ok",)]
@@ -77,6 +91,40 @@ async def test_nothing_acknowledged_is_lost(
             f"\n{report.kills} kills, {report.runs} runs: lost 0, stuck 0; {report.cut} streams cut, "
             f"{report.again} further attempts, at most {report.undurable} events behind the disk when killed\n"
         )
+
+
+@dataclass
+class Watcher:
+    """Somebody else at a user's thread."""
+
+    user: Conversation
+    follow: Follow
+    screen: Screen = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.screen = Screen(self.user.thread, "t")
+
+    async def watch(self, server: Victim, gate: Gate) -> None:
+        async for _ in keep_reading(server, gate, self.follow, self.screen):
+            pass
+
+    async def has_seen_all(self) -> bool:
+        return self.screen.ended.keys() == {turn.run_id for turn in self.user.turns}
+
+
+async def check_watcher(server: Victim, watcher: Watcher) -> None:
+    """Who was there all the time knows all that there is, as who comes now, and nothing by another number."""
+    gate, now = Gate(), Watcher(watcher.user, sse)
+    gate.open()
+    async for _ in keep_reading(server, gate, now.follow, now.screen):
+        if await now.has_seen_all():
+            break
+    watcher.screen.complete(now.screen)
+    assert list(watcher.screen.ended.items()) == [(turn.run_id, "completed") for turn in watcher.user.turns]
+    if watcher.user.assistant == "chat":
+        state: Any = (await server.client().threads.get_state(watcher.user.thread))["values"]
+        watcher.screen.agrees(state)
+        now.screen.agrees(state)
 
 
 async def new_user(server: Victim, gate: Gate, kind: str) -> Conversation:
