@@ -16,6 +16,7 @@ OPEN = {"/ok", "/info", "/metrics"}  # never need a caller
 BODIES: dict[str, Any] = {
     "/commands": {"id": 1, "method": "agent.getTree", "params": {}},
     "/runs": {"assistant_id": "echo", "input": {"messages": []}},
+    "/recover": {"choice": "keep"},
     "/runs/crons": {"assistant_id": "echo", "schedule": "0 0 * * *", "input": {"messages": []}},
     "/stream/events": {"channels": ["values"]},
     "/state": {"values": {"messages": []}},

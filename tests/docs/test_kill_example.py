@@ -3,7 +3,6 @@
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from serving import Server
 
 README = Path(__file__).parents[2] / "README.md"
 AGENT = Path(__file__).parents[2] / "langgraph.json"
-KILLS = 3
+KILLS = 4
 
 
 @pytest.mark.timeout(120)

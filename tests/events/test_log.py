@@ -477,3 +477,27 @@ def test_events_are_unpacked_as_they_were_packed(made: list[tuple[str, list[str]
         for seq, (method, namespace, text) in enumerate(made)
     ]
     assert list(unpack("run", pack(events))) == events
+
+
+@pytest.mark.anyio
+async def test_what_is_announced_with_the_end_of_a_run_comes_behind_it(tmp_path: Path) -> None:
+    """In one commit: a reader must not get the later number first, nor the next run the same number."""
+    world = World(tmp_path)
+    await world.start()
+    log, database = world.process.log, world.process.database
+    for number in range(10):
+        await database.write(log.open_run, "a")
+        log.append("a", "r", "custom", (), b"%d" % number)
+        await asyncio.gather(
+            database.write(log.close_run, "a", "r", [("end", b"{}")]),
+            database.write(log.announce, "a", "posted", b"{}"),
+        )
+        if number == 0:
+            await world.join("a", 0, slow=False)
+    follower = world.followers[0]
+    await follower.has(await world._on_disk("a"))
+    assert [event.method for event in follower.got] == ["custom", "end", "posted"] * 10
+    seqs = [event.seq for event in follower.got]
+    assert seqs == sorted(set(seqs))
+    await follower.leave()
+    await world.process.database.close()

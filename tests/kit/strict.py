@@ -15,14 +15,16 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, AnyMessage, BaseMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.tools import tool
+from langgraph.channels import DeltaChannel
 from langgraph.graph import END, START, MessagesState, StateGraph
+from langgraph.graph.message import add_messages
 from langgraph.prebuilt import ToolNode, tools_condition
 from langgraph.types import Send
 from typing_extensions import TypedDict
 
 
 class StrictModel(BaseChatModel):
-    """Says "t0 t1 t2 …" slowly, or calls the tools it is told to: "wait", "wait wait_a_little"."""
+    """Says "t0 t1 t2 …" slowly (of "tell 20" 20 words), or calls the tools it is told to: "wait wait_a_little"."""
 
     tokens: int = 200
     delay: float = 0.01
@@ -63,7 +65,10 @@ class StrictModel(BaseChatModel):
         if asked.startswith("seen"):
             yield ChatGenerationChunk(message=AIMessageChunk(self._content(heard(messages))))
             return
-        for number in range(2 if asked.startswith("short") else self.tokens):
+        # What it began to say is the last message when it is asked to go on: it does not begin anew.
+        begun = len(messages[-1].text.split()) if messages[-1].type == "ai" else 0
+        count = asked.split()[-1]
+        for number in range(begun, 2 if asked == "short" else int(count) if count.isdigit() else self.tokens):
             yield ChatGenerationChunk(message=AIMessageChunk(self._content(f"t{number} ")))
 
     def _content(self, text: str) -> Any:
@@ -100,7 +105,7 @@ async def wait_a_little() -> str:
 @tool
 def wait_here() -> str:
     """Take long, and block a thread."""
-    threading.Event().wait(5)
+    threading.Event().wait(1.0)
     return "waited here"
 
 
@@ -159,6 +164,23 @@ async def speak_adding(state: Adding) -> dict[str, Any]:
 
 
 strict_adding = _agent(speak_adding, Adding)
+
+
+def _fold(state: list[AnyMessage], writes: Any) -> list[AnyMessage]:
+    for write in writes:
+        state = add_messages(state, write)  # type: ignore[assignment, arg-type]
+    return state
+
+
+class Delta(TypedDict):
+    messages: Annotated[list[AnyMessage], DeltaChannel(_fold)]
+
+
+async def speak_delta(state: Delta) -> dict[str, Any]:
+    return {"messages": [await StrictModel().ainvoke(state["messages"])]}
+
+
+strict_delta = _agent(speak_delta, Delta)
 
 
 def _each(state: MessagesState) -> Any:

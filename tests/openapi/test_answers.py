@@ -23,7 +23,7 @@ from serving import Server
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 HELLO = {"messages": [{"role": "user", "content": "hello"}]}
-ENDLESS = {"/threads/{thread_id}/stream", "/threads/{thread_id}/stream/events"}
+ENDLESS = {"/feed", "/threads/{thread_id}/stream", "/threads/{thread_id}/stream/events"}
 
 
 class Walk:
@@ -135,6 +135,18 @@ def a_thread(walk: Walk, none: str) -> tuple[str, str]:
     walk("POST", "/threads/prune", {"thread_ids": [thread_id, none], "strategy": "keep_latest"})
     walk("GET", f"{place}/stream")
     walk("GET", f"/threads/{none}/stream")
+    walk("GET", "/feed?since=0")
+    for there in (place, f"/threads/{none}"):
+        for rest in ("/snapshot", "/digest?since=0", "/queue"):
+            walk("GET", f"{there}{rest}")
+        walk("PUT", f"{there}/read", {})
+        walk("POST", f"{there}/stop")
+        walk("PATCH", f"{there}/runs/{ran['run_id']}", {"position": 0})
+    later = {"assistant_id": "echo", "input": HELLO, "after_seconds": 60}
+    waiting = walk("POST", f"{place}/runs", later)
+    walk("GET", f"{place}/queue")
+    walk("PATCH", f"{place}/runs/{waiting['run_id']}", {"position": 0, "paused": True})
+    walk("POST", f"{place}/stop")
     return thread_id, ran["run_id"]
 
 
@@ -165,6 +177,9 @@ def runs(walk: Walk, thread_id: str, run_id: str, none: str) -> None:
     again = walk("POST", place, later)["run_id"]
     walk("POST", f"{place}/{again}/cancel?wait=1")
     walk("POST", f"{place}/{again}/cancel?action=wrong")
+    walk("POST", f"{place}/{again}/recover", {"choice": "keep"})  # it did not crash
+    walk("POST", f"{place}/{none}/recover", {"choice": "keep"})
+    walk("POST", f"{place}/{none}/recover", {"choice": "discard"})  # gone already
     walk("POST", "/runs", now)
     walk("POST", "/runs/batch", [later, later])
     walk("POST", "/runs/batch", [])

@@ -67,6 +67,7 @@ def test_streams_are_described_as_events_by_name(spec: dict[str, Any]) -> None:
         for event in ("metadata", "values", "messages/partial", "updates|child:1", "error"):
             assert re.search(told[name]["pattern"], event), name
     assert re.search(told["event_protocol_stream"]["pattern"], "input.requested")
+    assert re.search(told["threads_follow"]["pattern"], "deleted")
 
 
 def test_every_parameter_has_a_type(spec: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+import trustme
 
 from threadmill.egress import LOOPBACK, Egress, EgressError, Refused, Unreachable, check_host, networks, parse_url
 from threadmill.errors import ConfigError
@@ -16,7 +17,6 @@ from threadmill.errors import ConfigError
 pytestmark = pytest.mark.anyio
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
-PEM = Path(__file__).with_name("hooks.example.test.pem")  # a certificate for that name, and its key
 Answer = Callable[[asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -138,9 +138,10 @@ async def test_another_address_of_the_name_is_tried() -> None:
 
 async def test_tls_is_with_the_name() -> None:
     """The certificate is checked for the name, although the connection is to an address."""
-    theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    theirs.load_cert_chain(PEM)
-    ours = ssl.create_default_context(cafile=PEM)
+    authority = trustme.CA()
+    theirs, ours = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    authority.issue_cert("hooks.example.test").configure_cert(theirs)
+    authority.configure_trust(ours)
     names = Names(hooks_example_test=[["127.0.0.1"]], other_example_test=[["127.0.0.1"]])
     client = Egress(LOOPBACK, resolve=names, tls=ours)
     async with listening(tls=theirs) as peer:
