@@ -88,7 +88,8 @@ async def test_a_thread_from_its_making_to_its_end(server: Remote) -> None:
         assert row["metadata"] == {"folder": "x"}
         assert row["message_count"] == 0
         said = {"messages": [{"role": "user", "content": "hello there"}], "n_tokens": 30, "delay": 0.1}
-        await client.runs.create(place, "chat", input=said)
+        # A model that nobody listens to would not stream, and be done at once.
+        await client.runs.create(place, "chat", input=said, stream_mode="messages-tuple")
         await bar.shows(place, status="running", title="hello there")
         row = await bar.shows(place, status="idle", message_count=2, unread=True)
         assert row["preview"].startswith("t0 t1")
