@@ -33,6 +33,7 @@ weather = StateGraph(State).add_node("report", report).add_edge(START, "report")
 
 async def whisper(state: State) -> dict[str, Any]:
     get_stream_writer()({"name": "depth", "of": "innermost"})
+    await asyncio.sleep(0.3)  # an SDK's handle of a subgraph hears only what comes after it was made
     return {"messages": [await ScriptedModel(tokens=["in", "most"]).ainvoke(state["messages"])]}
 
 
