@@ -28,6 +28,13 @@ Result = Mapping[str, Any]
 NO_RUN = Refused("no_such_run", "No active run is bound to this thread.")
 
 
+async def _body(http: Request) -> Any:
+    try:
+        return read_json(await http.body())
+    except orjson.JSONDecodeError:
+        raise BadRequest("Invalid JSON body") from None
+
+
 @router.post(
     "/commands",
     responses=answers.answers(answers.CommandAnswer)
@@ -36,10 +43,7 @@ NO_RUN = Refused("no_such_run", "No active run is bound to this thread.")
 )
 async def command(thread_id: str, here: Here, me: Me, http: Request) -> Response:
     """One command of the protocol: `{"id", "method", "params"}`."""
-    try:
-        value = read_json(await http.body())
-    except orjson.JSONDecodeError:
-        raise BadRequest("Invalid JSON body") from None
+    value = await _body(http)
     try:
         asked = Command.parse(value)
     except commands.Malformed as error:
@@ -54,10 +58,7 @@ async def command(thread_id: str, here: Here, me: Me, http: Request) -> Response
 )
 async def stream(thread_id: str, here: Here, me: Me, http: Request) -> Response:
     """What happens on the thread, as envelopes; does not end by itself. The thread may not be there yet."""
-    try:
-        params = read_json(await http.body())
-    except orjson.JSONDecodeError:
-        raise BadRequest("Invalid JSON body") from None
+    params = await _body(http)
     if not isinstance(params, dict):
         raise BadRequest("channels is required and must be a non-empty array")
     wanted, since = v2.Wanted.from_params(params), v2.cursor(params.get("since"))

@@ -38,6 +38,7 @@ logger = structlog.get_logger("threadmill.executor")
 
 LANGGRAPH = version("langgraph")
 PLACE = ("thread_id", "checkpoint_ns", "checkpoint_id")
+NAMED = ("checkpoint_id", "checkpoint_map")  # what names a checkpoint that is not the newest
 Told = Callable[[], Awaitable[list[Event]]]
 Ending = Literal["success", "error", "timeout", "interrupt", "rollback", "stop", "put_back"]
 
@@ -240,8 +241,7 @@ class Executor:
             # The tasks that were next are still next; they see what was said.
             given = self._hear(control)
             control.drain = RunControl()
-            for name in ("checkpoint_id", "checkpoint_map"):
-                config["configurable"].pop(name, None)
+            _to_head(config)
 
     async def _continued(self, attempt: Attempt, graph: Graph, given: Any, *, own: bool) -> Any:
         """What the run is given, with what the crash broke off; not a second time if an attempt of its `own` has."""
@@ -309,11 +309,7 @@ class Executor:
     def _config(self, run: Run, tap: Tap, *, resumed: bool) -> Any:
         """The run's config with our listeners. A resumed attempt goes on from the head, not from a named checkpoint."""
         config = dict(run.kwargs["config"])
-        place = {
-            key: value
-            for key, value in config["configurable"].items()
-            if not (resumed and key in ("checkpoint_id", "checkpoint_map"))
-        }
+        place = {key: value for key, value in config["configurable"].items() if not (resumed and key in NAMED)}
         if place.get("langgraph_auth_user") is not None:
             place["langgraph_auth_user"] = User(place["langgraph_auth_user"])
         if _strict(run):
@@ -412,9 +408,14 @@ async def _mended(graph: Graph, config: Any, given: Any) -> Any:
         said = given["messages"] if isinstance(given["messages"], list) else [given["messages"]]
         return {**given, "messages": [*answers, *said]}
     await closing.mend(graph, {**place, "metadata": config["metadata"]}, answers)
-    for name in ("checkpoint_id", "checkpoint_map"):
-        config["configurable"].pop(name, None)
+    _to_head(config)
     return given
+
+
+def _to_head(config: Any) -> None:
+    """From here on at the newest checkpoint, no longer at a named one."""
+    for name in NAMED:
+        config["configurable"].pop(name, None)
 
 
 def _place(run: Run) -> Any:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from threadmill.ids import stamp
+from threadmill.ids import new_id, stamp
 from threadmill.jsonable import dumps_text
 from threadmill.runs.report import report
 from threadmill.runs.run import Action, Run, Status
@@ -51,6 +51,21 @@ def insert(
     )
     assert row is not None
     return Run.from_row(row)
+
+
+def follow(tx: Tx, run: Run, **kwargs: Any) -> Run:
+    """A new run of the same request, at the end of the thread's queue; `kwargs` are what is other in it."""
+    run_id, config = new_id(), run.kwargs["config"]
+    place = {**config["configurable"], "run_id": run_id}
+    return insert(
+        tx,
+        run_id=run_id,
+        thread_id=run.thread_id,
+        assistant_id=run.assistant_id,
+        metadata=run.metadata,
+        kwargs={**run.kwargs, "config": {**config, "configurable": place}, **kwargs},
+        multitask_strategy="enqueue",
+    )
 
 
 def claim(

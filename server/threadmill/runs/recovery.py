@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 from threadmill.errors import Conflict
-from threadmill.ids import new_id
 from threadmill.jsonable import dumps_text
 from threadmill.runs import queue
 from threadmill.runs.run import Run
@@ -66,28 +65,18 @@ def recover(tx: Tx, run: Run, choice: Choice) -> tuple[str, bool]:
             raise Conflict(f"Run {run.run_id} was recovered already, by the choice {before['choice']!r}.")
         return str(before["run_id"]), False
     require(tx, run)
-    run_id = new_id()
-    config = run.kwargs["config"]
-    queue.insert(
+    made_for = queue.follow(
         tx,
-        run_id=run_id,
-        thread_id=run.thread_id,
-        assistant_id=run.assistant_id,
-        metadata=run.metadata,
-        kwargs={
-            **run.kwargs,
-            "config": {**config, "configurable": {**config["configurable"], "run_id": run_id}},
-            "recovers": {"run_id": run.run_id, "choice": choice, "after": lineage(run)},
-            "on_crash": "retry",  # the choice was made
-        },
-        multitask_strategy="enqueue",
+        run,
+        recovers={"run_id": run.run_id, "choice": choice, "after": lineage(run)},
+        on_crash="retry",  # the choice was made
     )
     tx.run(
         "UPDATE runs SET recovery = :recovery WHERE run_id = :run_id",
         run_id=run.run_id,
-        recovery=dumps_text({"choice": choice, "run_id": run_id}),
+        recovery=dumps_text({"choice": choice, "run_id": made_for.run_id}),
     )
-    return run_id, True
+    return made_for.run_id, True
 
 
 def made(tx: Tx, run: Run) -> dict[str, Any] | None:

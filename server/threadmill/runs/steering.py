@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from threadmill.errors import Conflict
-from threadmill.ids import new_id, stamp
+from threadmill.ids import stamp
 from threadmill.jsonable import dumps_text
 from threadmill.runs import queue
 from threadmill.runs import run as runs
@@ -39,23 +39,7 @@ def follow_up(tx: Tx, run: Run, heard: Sequence[str], *, paused: bool) -> None:
     late = [message for message in injected(tx, run.run_id) if message["id"] not in heard]
     if not late:
         return
-    run_id = new_id()
-    config = run.kwargs["config"]
-    place = {**config["configurable"], "run_id": run_id}
-    created = queue.insert(
-        tx,
-        run_id=run_id,
-        thread_id=run.thread_id,
-        assistant_id=run.assistant_id,
-        metadata=run.metadata,
-        kwargs={
-            **run.kwargs,
-            "input": {"messages": late},
-            "command": None,
-            "config": {**config, "configurable": place},
-        },
-        multitask_strategy="enqueue",
-    )
+    created = queue.follow(tx, run, input={"messages": late}, command=None)
     if paused:
         pause(tx, created)
 

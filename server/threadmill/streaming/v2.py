@@ -24,6 +24,7 @@ from threadmill_checkpoints.database import Database
 CHANNELS = ("values", "updates", "messages", "tools", "custom", "lifecycle", "input", "tasks", "checkpoints")
 ENDINGS = {"success": "completed", "error": "failed", "timeout": "failed"}  # all others: interrupted
 Namespace = tuple[str, ...]
+Told = tuple[str, Namespace, bytes, str | None]  # method, namespace, data, event id unless it is the number
 
 
 class Envelope(NamedTuple):
@@ -137,8 +138,7 @@ class Projection:
 
         return node((), self.graph_id)
 
-    def _translate(self, event: Event) -> Iterator[tuple[str, Namespace, bytes, str | None]]:
-        """(method, namespace, data, event id unless it is the number)"""
+    def _translate(self, event: Event) -> Iterator[Told]:
         namespace = event.namespace
         if event.method == METADATA:
             yield from self._begin(event)
@@ -186,7 +186,7 @@ class Projection:
 
     # A run and its subgraphs
 
-    def _begin(self, event: Event) -> Iterator[tuple[str, Namespace, bytes, str | None]]:
+    def _begin(self, event: Event) -> Iterator[Told]:
         self._attempt = orjson.loads(event.data).get("attempt", 1)
         yield from self._break_off("superseded", "The run began again; this attempt's text is not part of the answer.")
         self._open.clear()
@@ -194,20 +194,20 @@ class Projection:
         more = {"attempt": self._attempt} if self._attempt > 1 else {}
         yield self._lifecycle((), "running", {"graph_name": self.graph_id, **more})
 
-    def _enter(self, namespace: Namespace) -> Iterator[tuple[str, Namespace, bytes, str | None]]:
+    def _enter(self, namespace: Namespace) -> Iterator[Told]:
         if namespace not in self._open and not namespace[-1].startswith("tools:"):
             self._open[namespace] = None
             name, _, task = namespace[-1].partition(":")
             path = {"namespace": list(namespace)}
             yield self._lifecycle(namespace, "started", {**path, "graph_name": name, "trigger_call_id": task})
 
-    def _left(self, above: Namespace, update: Any) -> Iterator[tuple[str, Namespace, bytes, str | None]]:
+    def _left(self, above: Namespace, update: Any) -> Iterator[Told]:
         """A node's update ends the subgraph that the node was, unless its task has told so already."""
         for name in update if isinstance(update, dict) else ():
             for namespace in [one for one in self._open if one[:-1] == above and one[-1].partition(":")[0] == name]:
                 yield from self._close(namespace, "completed")
 
-    def _done(self, above: Namespace, task: dict[str, Any]) -> Iterator[tuple[str, Namespace, bytes, str | None]]:
+    def _done(self, above: Namespace, task: dict[str, Any]) -> Iterator[Told]:
         namespace = (*above, f"{task['name']}:{task['id']}")
         if namespace in self._open:
             error = task.get("error")
@@ -216,13 +216,13 @@ class Projection:
             state = "interrupted" if waits else "failed" if error else "completed"
             yield from self._close(namespace, state)
 
-    def _close(self, namespace: Namespace, state: str) -> Iterator[tuple[str, Namespace, bytes, str | None]]:
+    def _close(self, namespace: Namespace, state: str) -> Iterator[Told]:
         inner = [one for one in self._open if one[: len(namespace)] == namespace]
         for one in sorted(inner, key=len, reverse=True):
             del self._open[one]
             yield self._lifecycle(one, state, {"graph_name": one[-1].partition(":")[0]})
 
-    def _end(self, end: dict[str, Any]) -> Iterator[tuple[str, Namespace, bytes, str | None]]:
+    def _end(self, end: dict[str, Any]) -> Iterator[Told]:
         state = "interrupted" if end.get("paused") else ENDINGS.get(end["status"], "interrupted")
         yield from self._break_off(
             "failed" if state == "failed" or self._error else "stopped", self._error or f"The run {state}."
@@ -235,16 +235,14 @@ class Projection:
         more |= {"undone": True} if end["status"] == "rollback" else {}
         yield self._lifecycle((), state, {"graph_name": self.graph_id, **more})
 
-    def _lifecycle(
-        self, namespace: Namespace, state: str, data: dict[str, Any]
-    ) -> tuple[str, Namespace, bytes, str | None]:
+    def _lifecycle(self, namespace: Namespace, state: str, data: dict[str, Any]) -> Told:
         again = f":{self._attempt}" if self._attempt > 1 else ""
         name = f"synth:{self.run_id}:lc|{'|'.join(namespace)}|{state}{again}"
         return "lifecycle", namespace, dumps({"event": state, **data}), name
 
     # Messages
 
-    def _message(self, event: Event) -> Iterator[tuple[str, Namespace, bytes, str | None]]:
+    def _message(self, event: Event) -> Iterator[Told]:
         message, _ = orjson.loads(event.data)
         if message["type"] not in ("ai", "AIMessageChunk"):  # a tool's result is told by its call, others by the state
             return
@@ -261,7 +259,7 @@ class Projection:
             for data in speaking.finish():
                 yield "messages", event.namespace, dumps(data), None
 
-    def _result(self, above: Namespace, tool: dict[str, Any]) -> Iterator[tuple[str, Namespace, bytes, str | None]]:
+    def _result(self, above: Namespace, tool: dict[str, Any]) -> Iterator[Told]:
         """What a tool answers is a message too, in a namespace of its own."""
         output = tool.get("output")
         if tool["event"] != "tool-finished" or not isinstance(output, dict) or output.get("type") != "tool":
@@ -274,7 +272,7 @@ class Projection:
                 del data["delta"]
             yield "messages", (*above, f"tools:{call}"), dumps(data), None
 
-    def _break_off(self, code: str, reason: str) -> Iterator[tuple[str, Namespace, bytes, str | None]]:
+    def _break_off(self, code: str, reason: str) -> Iterator[Told]:
         for (namespace, _), message in self._messages.items():
             yield "messages", namespace, dumps(message.fail(code, reason)), None
         self._messages.clear()
