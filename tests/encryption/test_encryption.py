@@ -6,7 +6,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from serving import Server
+from serving import Server, progressed
 
 pytestmark = pytest.mark.anyio
 
@@ -22,7 +22,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[..., Server]]:
         """Again on the same data; without a name nothing is encrypted."""
         for one in started:
             one.kill()
-        graphs = {id: f"{KIT}/graphs.py:{id}" for id in ("echo", "hitl")}
+        graphs = {id: f"{KIT}/graphs.py:{id}" for id in ("echo", "hitl", "slow")}
         encryption = {"encryption": {"path": f"{Path(__file__).with_name('vault.py')}:{name}"}} if name else {}
         (tmp_path / "langgraph.json").write_text(
             json.dumps({"graphs": graphs, "dependencies": [str(KIT)], **encryption})
@@ -98,6 +98,22 @@ async def test_encryption_can_begin_on_a_database_that_has_none(serve: Callable[
     assert planted(tmp_path / "data")  # so this is a test that can fail
     for place in await look(serve("encryption"), thread_id):
         assert SECRET in place
+
+
+async def test_a_crashed_run_is_found_without_its_id(serve: Callable[..., Server]) -> None:
+    server = serve("encryption")
+    client = server.client()
+    thread_id = (await client.threads.create())["thread_id"]
+    async with server.http as http:
+        body = {"assistant_id": "slow", "input": {"steps": 100, "delay": 0.05}, "on_crash": "wait"}
+        run_id = (await http.post(f"/threads/{thread_id}/runs", json=body)).json()["run_id"]
+    await progressed(client, thread_id)
+    server.restart()
+    async with server.http as http:
+        asked = {"id": 1, "method": "run.recover", "params": {"choice": "discard"}}
+        answer = (await http.post(f"/threads/{thread_id}/commands", json=asked)).json()
+    assert answer["result"] == {"choice": "discard", "run_id": None}
+    assert run_id not in [run["run_id"] for run in await server.client().runs.list(thread_id)]
 
 
 @pytest.mark.parametrize(

@@ -101,10 +101,9 @@ def require(tx: Tx, run: Run) -> None:
 
 def newest_crash(tx: Tx, thread_id: str) -> str | None:
     """The last run of the thread, if it is one to choose for, or one that was chosen for."""
-    row = tx.one(
-        "SELECT run_id FROM runs WHERE thread_id = :thread_id AND json_extract(error, '$.error') = :crashed "
-        "ORDER BY position DESC LIMIT 1",
+    ended = tx.all(
+        "SELECT run_id, error FROM runs WHERE thread_id = :thread_id AND error IS NOT NULL ORDER BY position DESC",
         thread_id=thread_id,
-        crashed=CRASHED,
     )
-    return row["run_id"] if row else None
+    # Not asked in SQL: it may be encrypted.
+    return next((row["run_id"] for row in ended if json.loads(row["error"]).get("error") == CRASHED), None)
