@@ -23,8 +23,9 @@ class DatabaseError(Exception):
 class Dialect(Protocol):
     """The few SQL fragments that differ between databases."""
 
-    def contains(self, column: str, param: str) -> str:
-        """Condition: the JSON in `column` contains the JSON bound to `:param`, as Postgres' `@>` means it."""
+    def contains(self, column: str, param: str, *, sealed: bool = False) -> str:
+        """Condition: the JSON in `column` contains the JSON bound to `:param`, as Postgres' `@>` means it. `sealed`: it
+        may be encrypted, and is decrypted for that; else only what is plain is looked at."""
         ...
 
     def matches(self, column: str, param: str) -> str:
@@ -51,6 +52,11 @@ class Tx(Protocol):
         ...
 
     def many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None: ...
+
+    def context_of(self, **key: str) -> Mapping[str, Any] | None:
+        """Under which encryption context the row with this `run_id`, `thread_id`, `cron_id` or (an assistant's) `id`
+        was stored; None when it is not encrypted."""
+        ...
 
     def on_commit(self, then: Callable[[], None]) -> None:
         """Call `then` on the database's thread after the commit, before the caller learns of it."""

@@ -9,9 +9,10 @@ from typing import Any
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from pydantic import BaseModel
 
-from threadmill_checkpoints.sealing import Vault
+from threadmill_checkpoints.sealing import CONTEXT, About, Vault, opened_blob, sealed_blob
 
-SEALED = "+sealed"
+SEALED, BOUND = "+sealed", "+bound"  # the latter with its encryption context
+ABOUT = ("checkpoint", "checkpoint")
 DEPTH = 200  # what JSON can show
 KINDS = ("null", "bytes", "bytearray", "msgpack")  # LangGraph's `json` makes objects that the allow-list does not know
 
@@ -114,10 +115,17 @@ class SealedSerializer(Serializer):
 
     def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
         kind, data = super().dumps_typed(obj)
-        return kind + SEALED, self._vault.seal(data)
+        if not self._vault.blobs:
+            return kind, data
+        context = CONTEXT.get() or {}
+        if context:
+            return kind + BOUND, sealed_blob(self._vault, data, About(*ABOUT, context))
+        return kind + SEALED, self._vault.seal(data, About(*ABOUT, context))
 
     def loads_typed(self, data: tuple[str, bytes]) -> Any:
         kind, blob = data
+        if kind.endswith(BOUND):
+            return super().loads_typed((kind.removesuffix(BOUND), opened_blob(self._vault, blob, *ABOUT)))
         if kind.endswith(SEALED):
-            return super().loads_typed((kind.removesuffix(SEALED), self._vault.open(blob)))
+            return super().loads_typed((kind.removesuffix(SEALED), self._vault.open(blob, About(*ABOUT, {}))))
         return super().loads_typed(data)

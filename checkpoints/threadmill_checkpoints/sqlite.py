@@ -16,13 +16,14 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
+from contextvars import copy_context
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, cast
 
 from threadmill_checkpoints.database import DatabaseError, Row, Tx
-from threadmill_checkpoints.sealing import Vault, looking_into, opening, sealed, sealed_rows
+from threadmill_checkpoints.sealing import KEPT, Context, Vault, context_in, looking_into, opening, sealed, sealed_rows
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -57,10 +58,26 @@ class SqliteTx:
         return self._execute(sql, params).rowcount
 
     def many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
-        self.connection.executemany(sql, rows if self.vault is None else sealed_rows(self.vault, sql, rows))
+        if self.vault is not None:
+            rows = sealed_rows(self.vault, sql, rows, self._kept)
+        self.connection.executemany(sql, rows)
+
+    def context_of(self, **key: str) -> Context | None:
+        return None if self.vault is None else self._kept(*key.popitem())
+
+    def _kept(self, name: str, id: Any) -> Context | None:
+        for sql in KEPT[name]:
+            for stored in self.connection.execute(sql, (id,)).fetchone() or ():
+                if (found := context_in(stored)) is not None:
+                    return found
+        return None
 
     def _execute(self, sql: str, params: dict[str, Any]) -> sqlite3.Cursor:
-        return self.connection.execute(sql, params if self.vault is None else sealed(self.vault, sql, params))
+        if self.vault is None:
+            return self.connection.execute(sql, params)
+        cursor = self.connection.execute(sql, sealed(self.vault, sql, params, self._kept))
+        cursor.row_factory = opening(self.vault)(sql)
+        return cursor
 
     def on_commit(self, then: Callable[[], None]) -> None:
         self.committed.append(then)
@@ -70,8 +87,8 @@ class SqliteTx:
 
 
 class SqliteDialect:
-    def contains(self, column: str, param: str) -> str:
-        return f"json_contains({column}, :{param})"
+    def contains(self, column: str, param: str, *, sealed: bool = False) -> str:
+        return f"json_contains{'_sealed' if sealed else ''}({column}, :{param})"
 
     def matches(self, column: str, param: str) -> str:
         return f"json_matches({column}, :{param})"
@@ -83,7 +100,7 @@ DIALECT = SqliteDialect()
 class Job:
     """A queued transaction or read, and where its result goes."""
 
-    __slots__ = ("error", "fn", "future", "loop", "result")
+    __slots__ = ("context", "error", "fn", "future", "loop", "result")
 
     def __init__(
         self,
@@ -92,6 +109,7 @@ class Job:
         loop: asyncio.AbstractEventLoop | None,
     ) -> None:
         self.fn, self.future, self.loop = fn, future, loop
+        self.context = copy_context()  # a transaction is a part of what asked for it
         self.result: Any = None
         self.error: BaseException | None = None
 
@@ -152,11 +170,12 @@ class SqliteDatabase:
         connection = sqlite3.connect(
             self.path, isolation_level=None, check_same_thread=False, timeout=10, cached_statements=256
         )
-        connection.row_factory = sqlite3.Row if self._vault is None else opening(self._vault)
+        connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA foreign_keys=ON")
         connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
-        contains = _json_contains if self._vault is None else looking_into(self._vault, _json_contains)
-        connection.create_function("json_contains", 2, contains, deterministic=True)
+        opened = self._vault and looking_into(self._vault, _json_contains, "thread", "values")
+        connection.create_function("json_contains", 2, _json_contains, deterministic=True)
+        connection.create_function("json_contains_sealed", 2, opened or _json_contains, deterministic=True)
         connection.create_function("json_matches", 2, _json_matches, deterministic=True)
         return connection
 
@@ -267,7 +286,7 @@ class SqliteDatabase:
         while (job := self._reads.get()) is not STOP:
             try:
                 connection.execute("BEGIN")
-                job.result = job.fn(SqliteTx(connection, self.clock(), self._vault))
+                job.result = job.context.run(job.fn, SqliteTx(connection, self.clock(), self._vault))
             except BaseException as error:  # handed to whoever asked
                 job.error = error
             finally:
@@ -288,7 +307,7 @@ def _commit(connection: sqlite3.Connection, jobs: list[Job], now: datetime, vaul
             tx = SqliteTx(connection, now, vault)
             connection.execute("SAVEPOINT job")
             try:
-                job.result = job.fn(tx)
+                job.result = job.context.run(job.fn, tx)
                 done.append(tx)
             except BaseException as error:
                 job.error = error

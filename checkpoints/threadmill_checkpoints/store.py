@@ -151,7 +151,7 @@ class Store(BaseStore):
         if connection not in self._equipped:
             self._equipped.add(connection)
             vault = cast(SqliteTx, tx).vault
-            matches = _matches if vault is None else looking_into(vault, _matches)
+            matches = _matches if vault is None else looking_into(vault, _matches, "store", "value")
             connection.create_function("store_matches", 2, matches, deterministic=True)
             connection.create_function("store_fits", 3, _fits, deterministic=True)
             connection.create_function("store_head", 2, _head, deterministic=True)

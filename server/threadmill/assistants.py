@@ -11,6 +11,7 @@ from threadmill.ids import stamp
 from threadmill.jsonable import dumps_text
 from threadmill.scope import ALL, Scope
 from threadmill_checkpoints.database import Row, Tx
+from threadmill_checkpoints.sealing import OPENLY, under
 
 NAMESPACE = UUID("6ba7b821-9dad-11d1-80b4-00c04fd430c8")
 SORTS = ("assistant_id", "created_at", "updated_at", "name", "graph_id")
@@ -71,17 +72,18 @@ def ensure_defaults(
 
     What a client changed about one stays; one that a client deleted comes back.
     """
-    for graph_id, description in graphs:
-        _insert(
-            tx,
-            default_id(graph_id),
-            graph_id=graph_id,
-            name=graph_id,
-            description=description,
-            config=(configs or {}).get(graph_id),
-            context=None,
-            metadata={"created_by": "system"},
-        )
+    with under(OPENLY):  # where it comes from lies in the open
+        for graph_id, description in graphs:
+            _insert(
+                tx,
+                default_id(graph_id),
+                graph_id=graph_id,
+                name=graph_id,
+                description=description,
+                config=(configs or {}).get(graph_id),
+                context=None,
+                metadata={"created_by": "system"},
+            )
 
 
 def create(

@@ -14,7 +14,7 @@ from langgraph_sdk.auth.exceptions import HTTPException
 from langgraph_sdk.auth.types import AuthContext
 
 from threadmill.errors import Forbidden, ThreadmillError
-from threadmill.scope import ALL, Scope
+from threadmill.scope import ALL, FILTERED, Scope, filtered
 
 
 class Refused(ThreadmillError):
@@ -97,6 +97,7 @@ class Caller:
             raise Forbidden("Forbidden")
         if not isinstance(answer, Mapping):
             raise TypeError(f"the auth handler for {resource}.{action} returned {type(answer).__name__}")
+        FILTERED.set(FILTERED.get() | {*filtered(answer)})
         return Scope(dict(answer))
 
 

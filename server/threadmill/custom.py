@@ -63,7 +63,7 @@ class Guard:
         if scope["type"] in ("http", "websocket") and self._guards(scope):
             asked = Request(scope, receive) if scope["type"] == "http" else HTTPConnection(scope)
             try:
-                await identify(asked, self._core.state.runtime.auth)
+                await identify(asked, self._core.state.runtime)
             except ThreadmillError as error:
                 await _refuse(error, scope, receive, send)
                 return

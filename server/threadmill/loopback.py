@@ -23,6 +23,8 @@ from langgraph_sdk import Auth
 from starlette.types import ASGIApp, Message
 
 from threadmill.auth import NOBODY, Caller, User
+from threadmill.encryption import HEADER
+from threadmill_checkpoints.sealing import CONTEXT
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,7 @@ class _Exchange:
             "server": (request.url.host, request.url.port),
             "client": ("127.0.0.1", 0),
             "root_path": "",
-            "state": {"caller": _on_behalf_of(server)},
+            "state": {"caller": _on_behalf_of(server), **_kept(request)},
         }
         # In a context of its own: in that of a graph, LangGraph takes what the server does for a part of the run.
         server.loop.call_soon_threadsafe(self._begin, server.app, scope, context=Context())
@@ -211,6 +213,12 @@ def _checked(message: Message | BaseException) -> Message:
     if isinstance(message, BaseException):
         raise message
     return message
+
+
+def _kept(request: httpx.Request) -> dict[str, Any]:
+    """In a run, its encryption context goes on."""
+    context = CONTEXT.get()
+    return {} if context is None or HEADER in request.headers else {"encryption": context}
 
 
 def _on_behalf_of(server: Server) -> Caller:

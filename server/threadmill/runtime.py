@@ -51,7 +51,7 @@ from threadmill_checkpoints.migrate import migrate_sqlite
 from threadmill_checkpoints.saver import rows as checkpoints
 from threadmill_checkpoints.saver.deferred import DeferredSaver
 from threadmill_checkpoints.saver.sqlite import SqliteSaver
-from threadmill_checkpoints.sealing import Vault
+from threadmill_checkpoints.sealing import Vault, under
 from threadmill_checkpoints.serde import SealedSerializer, Serializer
 from threadmill_checkpoints.sqlite import SqliteDatabase
 from threadmill_checkpoints.store import Index, Store
@@ -84,6 +84,7 @@ class Runtime:
     retention: Retention
     webhooks: Webhooks
     auth: Auth | None = None
+    vault: encryption.Handlers | None = None
 
     # Runs
 
@@ -333,7 +334,8 @@ class Runtime:
             self.log.close()
 
     def submit_cron(self, tx: Tx, cron: Cron) -> None:
-        self._submit(tx, ALL, [(cron.request, new_id())], cron.thread_id, "")
+        with under(tx.context_of(cron_id=cron.cron_id)):
+            self._submit(tx, ALL, [(cron.request, new_id())], cron.thread_id, "")
 
     async def snapshot(self) -> Snapshot:
         """For the metrics."""
@@ -385,6 +387,7 @@ async def open_runtime(project: Project, settings: Settings, graphs: Graphs) -> 
         Retention(database, log, serde.loads_typed, project.retention),
         _open_webhooks(project, settings, database, signals),
         load_auth(project),
+        vault,
     )
     try:
         known = [(one.id, one.description) for one in project.graphs.values()]

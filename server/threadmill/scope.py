@@ -5,7 +5,8 @@ a `Scope`, so that a route cannot forget it; a row outside the scope does not ex
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,4 +30,17 @@ class Scope:
         return {} if not self.filter else {"scope": json.dumps(self.filter)}
 
 
+# By which keys of metadata authorisation has filtered in this request: they must stay searchable.
+FILTERED: ContextVar[frozenset[str]] = ContextVar("filtered", default=frozenset())
+
 ALL = Scope()  # the server itself, and every caller where no auth is configured
+
+
+def filtered(filter: Mapping[str, Any]) -> Iterator[str]:
+    """The keys of metadata that a filter looks at."""
+    for key, value in filter.items():
+        if key in ("$or", "$and"):
+            for one in value:
+                yield from filtered(one)
+        else:
+            yield key

@@ -22,6 +22,7 @@ from threadmill.scope import Scope
 from threadmill.threads import Thread
 from threadmill_checkpoints.database import Database, Tx
 from threadmill_checkpoints.saver.sqlite import SqliteSaver
+from threadmill_checkpoints.sealing import CONTEXT, under
 
 NO_GRAPH = (
     "Thread '{}' has no assigned graph ID. This usually occurs when no runs have been made on this particular thread. "
@@ -136,13 +137,14 @@ class States:
         if "graph_id" not in thread.metadata:
             raise BadRequest(NO_GRAPH.format(thread_id))
         await self.database.read(unless_busy)
-        async with self._open(thread, "threads.update", guard=unless_busy) as graph:
-            try:
-                config = await graph.abulk_update_state(self._config(thread, at), steps)
-            except InvalidUpdateError as error:
-                raise BadRequest(str(error)) from error
-            snapshot = await graph.aget_state(self._config(thread, Checkpoint()))
-        await self.database.write(self._keep, thread_id, snapshot)
+        with under(CONTEXT.get() or await self.database.read(_context, thread_id)):
+            async with self._open(thread, "threads.update", guard=unless_busy) as graph:
+                try:
+                    config = await graph.abulk_update_state(self._config(thread, at), steps)
+                except InvalidUpdateError as error:
+                    raise BadRequest(str(error)) from error
+                snapshot = await graph.aget_state(self._config(thread, Checkpoint()))
+            await self.database.write(self._keep, thread_id, snapshot)
         place = {key: config["configurable"].get(key) for key in ("thread_id", "checkpoint_ns", "checkpoint_id")}
         return {"checkpoint": place, "configurable": place, "checkpoint_id": place["checkpoint_id"]}
 
@@ -179,6 +181,10 @@ class States:
         place = at.config(thread.thread_id)["configurable"]
         own = thread.config.get("configurable", {})
         return {"configurable": {**own, "graph_id": thread.metadata["graph_id"], **place}}
+
+
+def _context(tx: Tx, thread_id: str) -> Mapping[str, Any] | None:
+    return tx.context_of(thread_id=thread_id)
 
 
 def _update(update: Mapping[str, Any]) -> StateUpdate:

@@ -16,6 +16,7 @@ from threadmill.ids import stamp
 from threadmill.interrupts import Pending
 from threadmill.jsonable import dumps_text
 from threadmill.scope import ALL, Scope
+from threadmill_checkpoints import sealing
 from threadmill_checkpoints.database import Row, Tx
 from threadmill_checkpoints.saver import rows as checkpoints
 
@@ -147,7 +148,8 @@ def copy(tx: Tx, scope: Scope, source: str, target: str) -> None:
     if not exists(tx, scope, source):
         raise Conflict("Conflict")
     thread = get(tx, scope, source)
-    create(tx, target, metadata=thread.metadata)
+    with sealing.under(sealing.CONTEXT.get() or tx.context_of(thread_id=source)):
+        create(tx, target, metadata=thread.metadata)
     tx.run(
         "UPDATE threads SET (config, outcome, error, has_state, title, title_source, preview, message_count) = "
         "(SELECT config, outcome, error, has_state, title, title_source, preview, message_count FROM threads AS s "
@@ -372,7 +374,7 @@ class Filter:
             conditions.append(tx.dialect.contains("metadata", "metadata"))
             params["metadata"] = json.dumps(self.metadata)
         if self.values:
-            contains = tx.dialect.contains("CAST(data AS TEXT)", "values")
+            contains = tx.dialect.contains("CAST(data AS TEXT)", "values", sealed=True)
             conditions.append(f"threads.thread_id IN (SELECT thread_id FROM thread_values WHERE {contains})")
             params["values"] = json.dumps(self.values)
         if self.status is not None:  # the same as `STATUS = :status`, led by the few runs that are active
@@ -418,15 +420,16 @@ def count(tx: Tx, scope: Scope, wanted: Filter, at_most: int = -1) -> int:
 
 
 def _put_metadata(tx: Tx, thread_id: str, metadata: Mapping[str, Any]) -> None:
-    tx.run(
-        "UPDATE threads SET metadata = :metadata WHERE thread_id = :thread_id",
+    row = tx.one(  # by another name it comes as it is stored
+        "UPDATE threads SET metadata = :metadata WHERE thread_id = :thread_id RETURNING metadata AS stored",
         thread_id=thread_id,
         metadata=dumps_text(metadata),
     )
+    found = sealing.searched(row["stored"]) if row else {}
     tx.run("DELETE FROM thread_metadata WHERE thread_id = :thread_id", thread_id=thread_id)
     tx.many(
         "INSERT OR IGNORE INTO thread_metadata (key, value, thread_id) VALUES (?, ?, ?)",
-        [(key, value, thread_id) for key, value in _leaves(metadata)],
+        [(key, value, thread_id) for key, value in _leaves(found)],
     )
 
 

@@ -101,7 +101,7 @@ async def _greeted(socket: WebSocket, here: Runtime, *, full: bool) -> Caller | 
     if token is not None:
         _present(socket, token)
     try:
-        me = await identify(socket, here.auth)
+        me = await identify(socket, here)
     except ThreadmillError:
         if token is not None or "authorization" in socket.headers:
             raise
@@ -128,7 +128,7 @@ async def _login(socket: WebSocket, here: Runtime, value: Any) -> Caller:
     if asked.method != "auth":
         raise Refused("permission_denied", "Log in first.")
     _present(socket, asked.text("token"))
-    me = await identify(socket, here.auth)
+    me = await identify(socket, here)
     await socket.send_text(dumps(commands.success(asked, {}, 0)).decode())
     return me
 
@@ -137,7 +137,8 @@ def _present(socket: WebSocket, token: str) -> None:
     """As if the handshake had carried it."""
     others = [pair for pair in socket.scope["headers"] if pair[0] != b"authorization"]
     socket.scope["headers"] = [*others, (b"authorization", f"Bearer {token}".encode())]
-    socket.scope.setdefault("state", {}).pop("caller", None)
+    for known in ("caller", "encryption"):
+        socket.scope.setdefault("state", {}).pop(known, None)
     socket.__dict__.pop("_headers", None)
 
 
@@ -320,7 +321,7 @@ class Connection:
     async def _authenticate(self, asked: Command) -> Reply:
         """Again, before a token expires. Subscriptions and runs go on; it must be the same user."""
         _present(self._socket, asked.text("token"))
-        me = await identify(self._socket, self._here.auth)
+        me = await identify(self._socket, self._here)
         if (me.user and me.user.identity) != (self._me.user and self._me.user.identity):
             raise Refused("permission_denied", "This token belongs to another user.")
         self._me = me

@@ -10,7 +10,6 @@ import structlog
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from langgraph_sdk import Auth
 from pydantic import BaseModel, ConfigDict
 from starlette.authentication import AuthCredentials
 from starlette.exceptions import HTTPException
@@ -18,12 +17,14 @@ from starlette.requests import HTTPConnection
 from starlette.types import Receive, Scope, Send
 
 from threadmill.auth import Call, Caller, authenticate
+from threadmill.encryption import HEADER
 from threadmill.errors import Forbidden, Invalid, ThreadmillError
 from threadmill.jsonable import dumps
 from threadmill.langgraph_json.http import Cors
 from threadmill.metrics import Metrics
 from threadmill.runtime import Runtime
 from threadmill.webhooks import LOOPBACK
+from threadmill_checkpoints.sealing import CONTEXT
 
 logger = structlog.get_logger("threadmill.api")
 
@@ -88,7 +89,7 @@ async def caller(request: Request) -> Caller:
     if request.method not in ("GET", "HEAD") and not _guarded(here) and not trusts(here, request):
         # To what looks like a form's request a browser does not ask first: any page could run graphs here.
         raise Forbidden(UNTRUSTED)
-    return await identify(request, here.auth)
+    return await identify(request, here)
 
 
 def trusts(here: Runtime, request: HTTPConnection) -> bool:
@@ -101,8 +102,9 @@ def _guarded(here: Runtime) -> bool:
     return here.auth is not None or here.settings.insecure
 
 
-async def identify(request: HTTPConnection, auth: Auth | None) -> Caller:
-    """Asked once per request. Also tells Starlette, so that `request.user` is there for the project's own code."""
+async def identify(request: HTTPConnection, here: Runtime) -> Caller:
+    """Asked once per request. Also tells Starlette, so that `request.user` is there for the project's own code; and
+    under which encryption context the request stores what it stores."""
     known = request.scope.setdefault("state", {}).get("caller")
     if known is None:
         call = Call(
@@ -115,10 +117,15 @@ async def identify(request: HTTPConnection, auth: Auth | None) -> Caller:
             body=None,
             scope=request.scope,
         )
-        known = request.scope["state"]["caller"] = await authenticate(auth, call)
+        known = request.scope["state"]["caller"] = await authenticate(here.auth, call)
     if known.user is not None:
         request.scope["user"] = known.user
         request.scope["auth"] = AuthCredentials(["authenticated", *known.user.permissions])
+    if here.vault is not None:
+        state = request.scope["state"]
+        if "encryption" not in state:
+            state["encryption"] = await here.vault.context(request.headers.get(HEADER), known.user)
+        CONTEXT.set(state["encryption"])
     return cast("Caller", known)
 
 

@@ -14,6 +14,7 @@ from threadmill.jsonable import dumps_text
 from threadmill.runs.report import report
 from threadmill.runs.run import Action, Run, Status
 from threadmill_checkpoints.database import Tx
+from threadmill_checkpoints.sealing import under
 
 
 class LostLease(Exception):
@@ -57,15 +58,16 @@ def follow(tx: Tx, run: Run, **kwargs: Any) -> Run:
     """A new run of the same request, at the end of the thread's queue; `kwargs` are what is other in it."""
     run_id, config = new_id(), run.kwargs["config"]
     place = {**config["configurable"], "run_id": run_id}
-    return insert(
-        tx,
-        run_id=run_id,
-        thread_id=run.thread_id,
-        assistant_id=run.assistant_id,
-        metadata=run.metadata,
-        kwargs={**run.kwargs, "config": {**config, "configurable": place}, **kwargs},
-        multitask_strategy="enqueue",
-    )
+    with under(tx.context_of(run_id=run.run_id)):
+        return insert(
+            tx,
+            run_id=run_id,
+            thread_id=run.thread_id,
+            assistant_id=run.assistant_id,
+            metadata=run.metadata,
+            kwargs={**run.kwargs, "config": {**config, "configurable": place}, **kwargs},
+            multitask_strategy="enqueue",
+        )
 
 
 def claim(

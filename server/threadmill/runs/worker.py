@@ -32,6 +32,7 @@ from threadmill.scope import ALL
 from threadmill.signals import Signals
 from threadmill_checkpoints.database import Database, Tx
 from threadmill_checkpoints.saver import rows as checkpoints
+from threadmill_checkpoints.sealing import CONTEXT
 
 logger = structlog.get_logger("threadmill.worker")
 
@@ -167,11 +168,12 @@ class Worker:
         if run is None:
             return None
         self._log.open_run(tx, run.thread_id, (run.run_id, run.attempt))
-        tx.on_commit(partial(self._begin, run, threads.may_have_open_calls(tx, run.thread_id)))
+        mend, context = threads.may_have_open_calls(tx, run.thread_id), tx.context_of(run_id=run.run_id)
+        tx.on_commit(partial(self._begin, run, mend, context))
         threads.forget_open_calls(tx, run.thread_id)  # unknown until a state is known again
         return run
 
-    def _begin(self, run: Run, mend: bool) -> None:
+    def _begin(self, run: Run, mend: bool, context: Mapping[str, Any] | None) -> None:
         self._running[run.run_id] = running = _Running(run, Control(mend=mend, stop=run.stop, reason="stop requested"))
         self._idle.clear()
         if run.stop is None:  # else it does not go on, and nothing of what it said is given up
@@ -179,9 +181,10 @@ class Worker:
             self._log.append(run.thread_id, run.run_id, METADATA, (), dumps(begun))
         self._signals.notify(f"started:{run.run_id}")
         self._signals.notify("feed")
-        self._own(self._work(running))
+        self._own(self._work(running, context))
 
-    async def _work(self, running: _Running) -> None:
+    async def _work(self, running: _Running, context: Mapping[str, Any] | None) -> None:
+        CONTEXT.set(context)
         run, control = running.run, running.control
         log = logger.bind(thread_id=run.thread_id, run_id=run.run_id, graph_id=run.graph_id, attempt=run.attempt)
         log = log.bind(request_id=run.kwargs["config"]["configurable"].get("langgraph_request_id"))
