@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from collections.abc import Callable
+from threading import Thread
 from typing import Any, Literal
 
 import anyio
@@ -159,17 +160,65 @@ async def test_a_failing_tool(server: Remote, transport: Transport) -> None:
     assert name == "divide" and "division" in str(error)
 
 
-async def test_a_run_that_is_stopped(server: Remote, transport: Transport) -> None:
-    """Once the command is answered the run is over. The SDK's projections go on waiting: only `completed` and `failed`
-    end them, and a stopped run is `interrupted`, with the reference server too.
-    """
-    async with server.client().threads.stream(assistant_id="strict", transport=transport) as thread:
-        await thread.run.start(input=said("talk"))
-        async for _ in thread.messages:
-            await thread._send_command("run.stop", {})
-            break
-        state = await server.client().threads.get_state(thread.thread_id)
-    assert state["values"]["messages"][-1]["content"].startswith("t0 ")
+@pytest.mark.parametrize("way", ["stop", "interrupt", "rollback"])
+async def test_a_run_that_somebody_ends(server: Remote, transport: Transport, way: str) -> None:
+    """By a stop or a cancel of another client: every projection ends, and the output is the state that was left."""
+    other = server.client()
+    async with other.threads.stream(assistant_id="strict", transport=transport) as thread:
+        run_id = (await thread.run.start(input=said("talk")))["run_id"]
+        ready = asyncio.Event()
+
+        async def text(message: Any) -> str:
+            found = ""
+            with pytest.raises(RuntimeError, match=r"The run was stopped|stopped by the user"):
+                async for piece in message.text:
+                    found += piece
+            return found
+
+        async def texts() -> str:
+            async with asyncio.TaskGroup() as group:
+                handles = []
+                async for message in thread.messages:
+                    handles.append(group.create_task(text(message)))
+                    ready.set()
+            return "".join(one.result() for one in handles)
+
+        async with asyncio.TaskGroup() as group:
+            reading = group.create_task(texts())
+            others = [group.create_task(all_of(one)) for one in (thread.values, thread.subscribe(["lifecycle"]))]
+            await asyncio.wait_for(ready.wait(), 20)
+            if way == "stop":
+                asked = {"id": 1, "method": "run.stop", "params": {"run_id": run_id}}
+                await other.http.post(f"/threads/{thread.thread_id}/commands", json=asked)
+            else:
+                await other.runs.cancel(thread.thread_id, run_id, action=way)  # type: ignore[arg-type]
+            with anyio.fail_after(10):
+                await asyncio.gather(reading, *others)
+        with anyio.fail_after(10):
+            output = await thread.output
+    last = others[1].result()[-1]["params"]["data"]
+    assert (last["event"], last["stopped"], last.get("undone", False)) == ("completed", True, way == "rollback")
+    kept = (output or {}).get("messages", [])
+    if way == "stop":
+        assert kept[-1]["content"] == reading.result()
+    else:
+        assert [one["type"] for one in kept] == (["human"] if way == "interrupt" else [])
+
+
+def test_the_synchronous_client_is_told_of_a_stop(server: Remote, transport: Transport) -> None:
+    """Of a run that would talk for a minute."""
+    client = get_sync_client(url=server.url)
+    with client.threads.stream(assistant_id="strict", transport=transport) as thread:
+        run_id = thread.run.start(input=said("tell 6000"))["run_id"]
+        values: list[Any] = []
+        reading = Thread(target=lambda: values.extend(thread.values), daemon=True)
+        reading.start()
+        while client.runs.get(thread.thread_id, run_id)["status"] == "pending":
+            pass
+        thread._send_command("run.stop", {})
+        reading.join(20)
+        assert values and not reading.is_alive()
+        assert thread.output["messages"][0]["content"] == "tell 6000"
 
 
 @pytest.mark.parametrize("end", ["term", "kill"])

@@ -196,8 +196,9 @@ async def test_what_a_reader_of_the_protocol_is_told(http: httpx.AsyncClient) ->
         ("lifecycle", "interrupted", None),  # of the subgraph
         ("messages", "error", "stopped"),
         ("values", None, None),
-        ("lifecycle", "interrupted", None),
+        ("lifecycle", "completed", None),
     ]
+    assert ends[-1][1]["stopped"]
     spoken = ends[-2][1]["messages"][-1]
     assert spoken["content"][0]["text"].startswith("t0 ")
     assert spoken["response_metadata"] == {"finish_reason": "stopped"}

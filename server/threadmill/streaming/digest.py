@@ -65,7 +65,7 @@ def _run(run_id: str, data: dict[str, Any], began: int | None, ended: int) -> di
     seconds = None if began is None else (ended - began) / 1000
     return {
         "run_id": run_id,
-        "status": data["event"],
+        "status": "interrupted" if data.get("stopped") else data["event"],
         "error": data.get("error"),
         "started_at": began,
         "ended_at": ended,

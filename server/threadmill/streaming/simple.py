@@ -41,4 +41,4 @@ def _told(envelope: Envelope) -> Iterator[tuple[str, Any]]:
     elif envelope.method == "input.requested":
         yield "input", {"id": data["interrupt_id"], "value": data["value"]}
     elif envelope.method == "lifecycle" and not envelope.namespace and data["event"] in ENDS:
-        yield ENDS[data["event"]], data.get("error")
+        yield "interrupted" if data.get("stopped") else ENDS[data["event"]], data.get("error")

@@ -22,7 +22,7 @@ from threadmill.streaming.blocks import Message, compact
 from threadmill_checkpoints.database import Database
 
 CHANNELS = ("values", "updates", "messages", "tools", "custom", "lifecycle", "input", "tasks", "checkpoints")
-ENDINGS = {"success": "completed", "error": "failed", "timeout": "failed"}  # all others: interrupted
+ENDINGS = {"success": "completed", "error": "failed", "timeout": "failed"}  # all others: stopped
 Namespace = tuple[str, ...]
 Told = tuple[str, Namespace, bytes, str | None]  # method, namespace, data, event id unless it is the number
 
@@ -225,7 +225,8 @@ class Projection:
     def _end(self, end: dict[str, Any]) -> Iterator[Told]:
         state = "interrupted" if end.get("paused") else ENDINGS.get(end["status"], "interrupted")
         yield from self._break_off(
-            "failed" if state == "failed" or self._error else "stopped", self._error or f"The run {state}."
+            "failed" if state == "failed" or self._error else "stopped",
+            self._error or ("The run was stopped." if state == "interrupted" else f"The run {state}."),
         )
         for namespace in [one for one in self._open if len(one) == 1]:
             yield from self._close(namespace, state)
@@ -233,6 +234,9 @@ class Projection:
         more: dict[str, Any] = {"error": wrong} if wrong else {}
         more |= {"interrupts": end["interrupts"]} if end.get("interrupts") else {}
         more |= {"undone": True} if end["status"] == "rollback" else {}
+        if state == "interrupted" and not end.get("paused") and not self._error:
+            # Nobody is waited for: LangGraph's Python SDK goes on reading after any other word for it.
+            state, more = "completed", {**more, "stopped": True}
         yield self._lifecycle((), state, {"graph_name": self.graph_id, **more})
 
     def _lifecycle(self, namespace: Namespace, state: str, data: dict[str, Any]) -> Told:

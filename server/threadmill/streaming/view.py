@@ -6,7 +6,8 @@ Plain data in, plain data out, nothing changed in place; a page in any language 
 - `values` of the root graph are the state. What they hold is in flight no longer: messages by their id, tool results by
   their call. Tools that have ended are in flight until then, too.
 - A root `lifecycle` begins and ends a run. `running`, also of a further attempt, begins with nothing in flight; any
-  other event ends what was, keeps the questions named in its `interrupts` and forgets the others.
+  other event ends what was, keeps the questions named in its `interrupts` and forgets the others. The status is its
+  event, or `interrupted` when it is `stopped`.
 - `input.requested` asks: one question per id.
 - A run that ends without having told the state, as runs of some stream modes do, or that was undone, leaves the view
   `stale`: take a new snapshot.
@@ -71,7 +72,8 @@ def messages(view: View) -> list[Any]:
 
 def _lifecycle(view: View, data: dict[str, Any], run_id: str, at: int) -> View:
     stale = view["stale"] or (view["in_flight"] is not None and not view["in_flight"]["stated"])
-    view = {**view, "status": data["event"], "error": data.get("error"), "in_flight": None}
+    status = "interrupted" if data.get("stopped") else data["event"]
+    view = {**view, "status": status, "error": data.get("error"), "in_flight": None}
     if data["event"] == "running":
         begun = {"run_id": run_id, "attempt": data.get("attempt", 1), "started_at": at, "last_event_at": at}
         return {**view, "in_flight": {**begun, "stated": False, "messages": [], "tools": []}}
