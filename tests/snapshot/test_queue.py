@@ -168,7 +168,7 @@ async def test_what_is_said_to_a_run_is_in_the_thread_once(server: Remote, threa
         run = await talking(client, thread)
         for words in ("first", "second"):
             told = await command(http, thread, "input.inject", message={"role": "user", "content": words})
-            assert told["result"]["run_id"] == run
+            assert told.get("result", told).get("run_id") == run, told
         await client.runs.join(thread, run)
         await drained(http, thread)
         assert said(await client.threads.get_state(thread)) == ["start", "first", "second"]
@@ -187,3 +187,41 @@ async def test_what_is_said_to_a_run_outlives_a_crash(own_server: Server) -> Non
     async with own_server.http as http:
         await drained(http, thread)
     assert said(await client.threads.get_state(thread)) == ["start", "first", "second"]
+
+
+async def late(client: Any, http: httpx.AsyncClient, thread: str, run: str) -> None:
+    """Say something to a run in its last superstep, and let what becomes of it end."""
+    await status_is(client, thread, run, "running")
+    told = await command(http, thread, "input.inject", message={"role": "user", "content": "late"})
+    assert told.get("result", told).get("run_id") == run, told
+    await client.runs.join(thread, run)
+    await drained(http, thread)
+
+
+async def test_what_comes_too_late_for_a_fork_goes_on_from_it(server: Remote, thread: str) -> None:
+    client = server.client()
+    given = {"n_tokens": 100, "delay": 0.01}
+    async with server.http as http:
+        await client.runs.wait(thread, "chat", input={"messages": "one", "n_tokens": 1})
+        back = (await client.threads.get_state(thread))["checkpoint"]["checkpoint_id"]
+        await client.runs.wait(thread, "chat", input={"messages": "two", "n_tokens": 1})
+        asked = {"input": {"messages": "fork", **given}, "checkpoint_id": back, "stream_mode": ["values", "messages"]}
+        await late(client, http, thread, (await client.runs.create(thread, "chat", **asked))["run_id"])
+        assert said(await client.threads.get_state(thread)) == ["one", "fork", "late"]
+
+
+async def test_what_comes_too_late_for_a_recovery_is_a_turn_of_its_own(own_server: Server) -> None:
+    client = own_server.client()
+    thread = (await client.threads.create())["thread_id"]
+    given = {"messages": [{"role": "user", "content": "tell 60"}]}
+    async with own_server.http as http:
+        body = {"assistant_id": "strict", "input": given, "on_crash": "wait"}
+        crashed = (await http.post(f"/threads/{thread}/runs", json=body)).json()["run_id"]
+    await status_is(client, thread, crashed, "running")
+    own_server.restart()
+    async with own_server.http as http:
+        choice = await command(http, thread, "run.recover", choice="regenerate")
+        await late(client, http, thread, choice["result"]["run_id"])
+    assert said(await client.threads.get_state(thread)) == ["tell 60", "late"]
+    after, *_ = await client.runs.list(thread)
+    assert "recovers" not in after["kwargs"]  # by which it would be carried out once more

@@ -54,9 +54,9 @@ def insert(
     return Run.from_row(row)
 
 
-def follow(tx: Tx, run: Run, **kwargs: Any) -> Run:
-    """A new run of the same request, at the end of the thread's queue; `kwargs` are what is other in it."""
-    run_id, config = new_id(), run.kwargs["config"]
+def follow(tx: Tx, run: Run, kwargs: Mapping[str, Any]) -> Run:
+    """A new run with these `kwargs`, and else as `run`, at the end of the thread's queue."""
+    run_id, config = new_id(), kwargs["config"]
     place = {**config["configurable"], "run_id": run_id}
     with under(tx.context_of(run_id=run.run_id)):
         return insert(
@@ -65,7 +65,7 @@ def follow(tx: Tx, run: Run, **kwargs: Any) -> Run:
             thread_id=run.thread_id,
             assistant_id=run.assistant_id,
             metadata=run.metadata,
-            kwargs={**run.kwargs, "config": {**config, "configurable": place}, **kwargs},
+            kwargs={**kwargs, "config": {**config, "configurable": place}},
             multitask_strategy="enqueue",
         )
 

@@ -65,12 +65,9 @@ def recover(tx: Tx, run: Run, choice: Choice) -> tuple[str, bool]:
             raise Conflict(f"Run {run.run_id} was recovered already, by the choice {before['choice']!r}.")
         return str(before["run_id"]), False
     require(tx, run)
-    made_for = queue.follow(
-        tx,
-        run,
-        recovers={"run_id": run.run_id, "choice": choice, "after": lineage(run)},
-        on_crash="retry",  # the choice was made
-    )
+    recovers = {"run_id": run.run_id, "choice": choice, "after": lineage(run)}
+    # `retry`: the choice was made.
+    made_for = queue.follow(tx, run, {**run.kwargs, "recovers": recovers, "on_crash": "retry"})
     tx.run(
         "UPDATE runs SET recovery = :recovery WHERE run_id = :run_id",
         run_id=run.run_id,

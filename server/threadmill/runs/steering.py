@@ -16,6 +16,8 @@ from threadmill.runs import run as runs
 from threadmill.runs.run import Run
 from threadmill_checkpoints.database import Tx
 
+ONCE = ("recovers", "strict_resume", "if_interrupted")  # of a run's kwargs, those that its successor has not
+
 
 def inject(tx: Tx, run_id: str, message: Mapping[str, Any]) -> None:
     """`message` has an id."""
@@ -39,9 +41,18 @@ def follow_up(tx: Tx, run: Run, heard: Sequence[str], *, paused: bool) -> None:
     late = [message for message in injected(tx, run.run_id) if message["id"] not in heard]
     if not late:
         return
-    created = queue.follow(tx, run, input={"messages": late}, command=None)
+    created = queue.follow(tx, run, _next_turn(run.kwargs) | {"input": {"messages": late}})
     if paused:
         pause(tx, created)
+
+
+def _next_turn(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """How a turn was asked for, without what was meant for that one: where it began, whom it answered, what it
+    recovered. What was acknowledged is not refused for a question either."""
+    config = kwargs["config"]
+    place = {key: value for key, value in config["configurable"].items() if not key.startswith("checkpoint")}
+    kept = {key: value for key, value in kwargs.items() if key not in ONCE}
+    return {**kept, "config": {**config, "configurable": place}, "command": None}
 
 
 def pause(tx: Tx, run: Run) -> None:
