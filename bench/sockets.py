@@ -1,6 +1,6 @@
-"""What idle WebSockets cost a server: memory for each, and CPU while nothing happens. Prints JSON.
+"""What idle readers cost a server: memory for each, and CPU while nothing happens. Prints JSON.
 
-usage: python bench/sockets.py [SOCKETS] [SECONDS]     each follows a thread of its own over `/ws`
+usage: python bench/sockets.py [READERS] [SECONDS] [ws|sse]     each follows a thread of its own
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 from serving import Server  # noqa: E402  # after that
 
 
-async def follow(port: int, done: asyncio.Event, ready: list[bool]) -> None:
+async def ws(port: int, done: asyncio.Event, ready: list[bool]) -> None:
     async with connect(f"ws://127.0.0.1:{port}/ws", ping_interval=None) as socket:
         await socket.recv()
         asked = {"id": 1, "method": "subscription.subscribe", "params": {"thread_id": str(uuid.uuid4())}}
@@ -32,7 +32,19 @@ async def follow(port: int, done: asyncio.Event, ready: list[bool]) -> None:
         await done.wait()
 
 
-async def main(sockets: int, seconds: float) -> None:
+async def sse(port: int, done: asyncio.Event, ready: list[bool]) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    body = b'{"channels": ["values", "messages", "lifecycle"]}'
+    head = f"POST /threads/{uuid.uuid4()}/stream/events HTTP/1.1\r\nHost: here\r\nContent-Length: {len(body)}\r\n\r\n"
+    writer.write(head.encode() + body)
+    assert b" 200 " in await reader.readline()
+    ready.append(True)
+    await done.wait()
+    writer.close()
+
+
+async def main(readers: int, seconds: float, kind: str) -> None:
+    follow = {"ws": ws, "sse": sse}[kind]
     with tempfile.TemporaryDirectory() as folder:
         server = Server(Path(folder) / "data").start()
         try:
@@ -41,10 +53,10 @@ async def main(sockets: int, seconds: float) -> None:
             before, done, ready = process.memory_info().rss, asyncio.Event(), list[bool]()
             async with asyncio.TaskGroup() as group:
                 began = time.perf_counter()
-                for start in range(0, sockets, 50):
-                    for _ in range(min(50, sockets - start)):
+                for start in range(0, readers, 50):
+                    for _ in range(min(50, readers - start)):
                         group.create_task(follow(server.port, done, ready))
-                    while len(ready) < min(start + 50, sockets):
+                    while len(ready) < min(start + 50, readers):
                         await asyncio.sleep(0.005)
                 opened, with_all = time.perf_counter() - began, process.memory_info().rss
                 spent = sum(process.cpu_times()[:2])
@@ -52,9 +64,10 @@ async def main(sockets: int, seconds: float) -> None:
                 spent = sum(process.cpu_times()[:2]) - spent
                 done.set()
             figures = {
-                "sockets": sockets,
-                "opened_per_s": round(sockets / opened),
-                "kib_each": round((with_all - before) / sockets / 1024, 1),
+                "readers": readers,
+                "kind": kind,
+                "opened_per_s": round(readers / opened),
+                "kib_each": round((with_all - before) / readers / 1024, 1),
                 "cpu_percent": round(100 * spent / seconds, 2),
             }
             sys.stdout.write(json.dumps(figures) + "\n")
@@ -62,4 +75,5 @@ async def main(sockets: int, seconds: float) -> None:
             server.kill()
 
 
-asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 1000, float(sys.argv[2]) if len(sys.argv) > 2 else 20.0))
+given = dict(enumerate(sys.argv))
+asyncio.run(main(int(given.get(1, 1000)), float(given.get(2, 20)), given.get(3, "ws")))

@@ -23,6 +23,7 @@ class Usage:
 
     streams: int
     tasks: int
+    objects: int
     files: int
     memory: int
     wal: int
@@ -32,11 +33,12 @@ class Usage:
         assert server.process is not None
         process = psutil.Process(server.process.pid)
         async with server.http as http:
-            tasks = (await http.get("/tasks")).json()["tasks"]
+            held = (await http.get("/held")).json()
         wal = server.data_dir / "threadmill.sqlite-wal"
         return cls(
             await open_streams(server),
-            tasks,
+            held["tasks"],
+            held["objects"],
             len(process.net_connections()) + len(process.open_files()),
             process.memory_info().rss,
             wal.stat().st_size if wal.exists() else 0,

@@ -463,6 +463,36 @@ def test_a_deleted_thread_takes_its_log_along() -> None:
     in_world(started(live))
 
 
+@pytest.mark.anyio
+async def test_a_heartbeat_is_no_reason_to_read_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand readers that wait would read it hundreds of times a second."""
+    world, looks = World(tmp_path), 0
+    page = module._page
+
+    def counted(*given: Any) -> list[Event]:
+        nonlocal looks
+        looks += 1
+        return page(*given)
+
+    monkeypatch.setattr(module, "_page", counted)
+    await world.start()
+    log, database = world.process.log, world.process.database
+    tail = log.tail("a", 0, 0.005)
+    assert [await anext(tail) for _ in range(5)] == [[]] * 5
+    assert looks == 1
+    await database.write(log.record, "a", "r", [("custom", b"1")])
+    while not (found := await anext(tail)):
+        pass
+    assert [event.data for event in found] == [b"1"]
+    looks = 0
+    assert [await anext(tail) for _ in range(5)] == [[]] * 5
+    assert looks == 1, "for what follows the event"
+    monkeypatch.setattr(module, "LOOK_S", 0.0)
+    await anext(tail)
+    assert looks >= 2, "nobody depends on being woken"
+    await database.close()
+
+
 @given(
     st.lists(
         st.tuples(st.sampled_from(["values", "custom", "messages"]), st.lists(st.text(), max_size=3), st.text()),

@@ -22,6 +22,7 @@ from threadmill_checkpoints.database import Database, Tx
 ROOM = 32  # numbers from one event to the next
 BLOCK = 2048 * ROOM  # numbers reserved at a time
 PAGE_ROWS = 16  # stored rows read at a time; a row is what one thread produced in one flush window
+LOOK_S = 60.0  # between two looks at the disk by a reader that nobody wakes
 
 
 @dataclass(slots=True)
@@ -248,12 +249,14 @@ class EventLog:
         topic = f"thread:{thread_id}"
         with self._signals.subscribe(topic, also) as waiter, self._signals.subscribe(also) as changed:
             tail = self._enter(thread_id)
-            quiet = False
+            quiet, looked = False, 0.0
             try:
                 while True:
                     with tail.lock:
                         events, floor = tail.after(after), tail.floor
-                    if events is None:
+                    # What gets to the disk wakes us: a heartbeat is no reason to read it again.
+                    if events is None and (not quiet or time.monotonic() - looked > LOOK_S):
+                        looked = time.monotonic()
                         events = await self._database.read(_page, thread_id, after)
                         if not events and floor is not None:  # up to there are only numbers that nobody used
                             after = floor

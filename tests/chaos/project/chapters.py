@@ -1,6 +1,7 @@
 """A long answer in many short messages, so that a run has something to go on from after each crash."""
 
 import asyncio
+import gc
 from typing import Annotated, Any
 
 from langchain_core.messages import AnyMessage
@@ -44,8 +45,9 @@ book = book.add_edge(START, "enter").add_edge("enter", "tell").add_conditional_e
 
 
 async def count(_: Request) -> JSONResponse:
-    """How many tasks the loop of the server has: no outside measure of the process tells that."""
-    return JSONResponse({"tasks": len(asyncio.all_tasks())})
+    """What the server holds: no outside measure of the process tells that."""
+    gc.collect()
+    return JSONResponse({"tasks": len(asyncio.all_tasks()), "objects": len(gc.get_objects())})
 
 
-app = Starlette(routes=[Route("/tasks", count)])
+app = Starlette(routes=[Route("/held", count)])
