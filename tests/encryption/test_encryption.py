@@ -12,6 +12,7 @@ from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.errors import UnprocessableEntityError
 from serving import Server, progressed, status_is, until
+from websockets.asyncio.client import connect
 
 from threadmill.encryption import load
 from threadmill.errors import ConfigError
@@ -27,6 +28,7 @@ SECRET = "the-cat-is-called-Montgomery"
 def project(folder: Path, name: str | None, **more: Any) -> Path:
     """A langgraph.json; without a name nothing is encrypted."""
     graphs = {id: f"{KIT}/graphs.py:{id}" for id in ("echo", "hitl", "slow")}
+    graphs["who"] = f"{KIT.parent}/http/own/graph.py:who"
     encryption = {"encryption": {"path": f"{HANDLERS}:{name}"}} if name else {}
     file = folder / "langgraph.json"
     file.write_text(json.dumps({"graphs": graphs, "dependencies": [str(KIT)], **encryption, **more}))
@@ -136,11 +138,13 @@ async def test_encryption_can_begin_on_a_database_that_has_none(serve: Callable[
 
 
 async def test_the_context_goes_on_with_what_goes_on_by_itself(serve: Callable[..., Server], tmp_path: Path) -> None:
-    """Over a crash, on a schedule, and when somebody answers who brings no context."""
+    """Over a crash, on a schedule, from run to run, and when somebody answers who brings no context."""
     server = serve("by_tenant")
     client = of(server, "zoo")
     asked, slow, later = [(await client.threads.create())["thread_id"] for _ in range(3)]
     await client.runs.wait(asked, "hitl", input={"log": [SECRET]})
+    inside: Any = await client.runs.wait(None, "who", input={"ask": "itself"})
+    assert inside["said"]["thread"]["metadata"] == {"made": "inside"}
     run = await client.runs.create(slow, "slow", input={"steps": 30, "delay": 0.05, "tag": SECRET})
     await progressed(client, slow)
     behind = await client.runs.create(slow, "slow", input={"steps": 1, "tag": SECRET}, multitask_strategy="enqueue")
@@ -172,6 +176,14 @@ async def test_a_tenant_follows_from_the_user_and_plain_keys_are_searched(serve:
     assert found["metadata"]["more"] == SECRET
     assert await ada.threads.search(metadata={"more": SECRET}) == []
     assert await bob.threads.search(metadata={"topic": "cats"}) == []
+    place = f"{server.url.replace('http', 'ws')}/threads/{thread_id}/stream/events"
+    async with connect(place, additional_headers={"authorization": "ada"}) as socket:
+        said = {"messages": [{"role": "user", "content": "by socket"}]}
+        await socket.send(
+            json.dumps({"id": 1, "method": "run.start", "params": {"assistant_id": "echo", "input": said}})
+        )
+        begun = json.loads(await socket.recv())["result"]
+    await status_is(ada, thread_id, begun["run_id"], "success")
     with pytest.raises(UnprocessableEntityError, match="label must not be encrypted"):
         await ada.threads.create(metadata={"label": "authorisation would look for it in vain"})
     made = await ada.assistants.create("echo", metadata={"topic": "dogs", "more": SECRET})
