@@ -20,6 +20,10 @@ class DatabaseError(Exception):
     """The database could not be opened or used; the message is for the operator."""
 
 
+class NoRoom(DatabaseError):
+    """The disk is full, or fails: nothing of the transaction was stored. The message is for whoever asked."""
+
+
 class Dialect(Protocol):
     """The few SQL fragments that differ between databases."""
 

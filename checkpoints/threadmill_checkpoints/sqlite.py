@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, cast
 
-from threadmill_checkpoints.database import DatabaseError, Row, Tx
+from threadmill_checkpoints.database import DatabaseError, NoRoom, Row, Tx
 from threadmill_checkpoints.sealing import KEPT, Context, Vault, context_in, looking_into, opening, sealed, sealed_rows
 
 P = ParamSpec("P")
@@ -362,9 +362,19 @@ def _resolve(jobs: list[Job]) -> None:
         if job.future.done():  # the caller was cancelled: the transaction stands, nobody hears of it
             continue
         if job.error is not None:
-            job.future.set_exception(job.error)
+            job.future.set_exception(_told(job.error))
         else:
             job.future.set_result(job.result)
+
+
+def _told(error: BaseException) -> BaseException:
+    """To whoever asked: SQLite's own error, unless it is the disk's."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte is the kind
+    if code not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+        return error
+    refused = NoRoom(f"The server's disk is full or fails ({error}): nothing was stored. Try again later.")
+    refused.__cause__ = error
+    return refused
 
 
 def _json_contains(document: str | None, wanted: str) -> bool:

@@ -139,6 +139,22 @@ async def test_a_paused_run_goes_on_where_it_was(server: Remote, thread: str) ->
         assert log == [str(step) for step in range(1, 31)] + ["b1", "b2"]
 
 
+async def test_a_pause_answers_with_the_thread_as_it_waits(server: Remote, thread: str) -> None:
+    client = server.client()
+    async with server.http as http:
+        run = (await client.runs.create(thread, "slow", input={"steps": 30, "delay": 0.01}))["run_id"]
+        await progressed(client, thread, 3)
+        answer = (await command(http, thread, "run.pause"))["result"]
+        shown = answer.pop("snapshot")
+        assert answer == {"run_id": run, "paused": True, "status": "pending", "cursor": shown["cursor"]}
+        assert shown == (await http.get(f"/threads/{thread}/snapshot")).json()
+        assert (shown["status"], shown["values"]["done"]) == ("paused", len(shown["values"]["log"]))
+        assert [one["run_id"] for one in shown["queue"]] == [run]
+        await command(http, thread, "run.resume")
+        await client.runs.join(thread, run)
+        assert (await client.threads.get_state(thread))["values"]["done"] == 30
+
+
 async def talking(client: Any, thread: str, tokens: int = 60) -> str:
     """A run that is in the middle of an answer."""
     given = {"messages": "start", "n_tokens": tokens, "delay": 0.01}

@@ -8,7 +8,8 @@ import orjson
 from fastapi import APIRouter, Request, Response
 
 from threadmill import interrupts, threads
-from threadmill.api import answers
+from threadmill.api import answers, snapshot
+from threadmill.api.feed import reader_of
 from threadmill.api.runs import allowed
 from threadmill.api.wire import Here, Me, Route, Stream, json, read_json
 from threadmill.auth import Caller
@@ -166,15 +167,18 @@ async def _stop(here: Runtime, me: Caller, thread_id: str, asked: Command, _: st
 
 
 async def _pause(here: Runtime, me: Caller, thread_id: str, asked: Command, _: str) -> Result:
-    """At the next safe point, between two supersteps. `cursor` is where a reader goes on."""
+    """At the next safe point, between two supersteps. The snapshot is of the thread as it waits there; a reader goes on
+    at `cursor`."""
     await _mine(here, me, thread_id, "pause")
+    scope = await me.may("threads", "read", {"thread_id": thread_id})
     run = await here.pause(thread_id, asked.typed("run_id", str))
     if run is None:
         raise NO_RUN
+    shown = await snapshot.taken(here, scope, thread_id, reader_of(me))
     now = await here.database.read(runs.find, ALL, run.run_id)
     status = now.status if now is not None else "interrupted"
-    paused = status == "pending"
-    return {"run_id": run.run_id, "paused": paused, "status": status, "cursor": await here.log.highest(thread_id)}
+    named = {"run_id": run.run_id, "paused": status == "pending", "status": status}
+    return named | {"cursor": shown["cursor"], "snapshot": shown}
 
 
 async def _resume(here: Runtime, me: Caller, thread_id: str, asked: Command, _: str) -> Result:

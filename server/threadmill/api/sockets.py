@@ -26,6 +26,7 @@ from threadmill.jsonable import dumps
 from threadmill.runtime import Runtime
 from threadmill.streaming import commands, simple, v2
 from threadmill.streaming.commands import Command, Malformed, Refused
+from threadmill_checkpoints.database import NoRoom
 
 logger = structlog.get_logger("threadmill.sockets")
 router = APIRouter()
@@ -250,6 +251,8 @@ class Connection:
                 reply, begun = await self._answer(asked)
             except ThreadmillError as error:
                 reply = commands.failure(asked.id, error)
+            except NoRoom as error:
+                reply = commands.failure(asked.id, Refused("no_room", str(error)))
             except Exception:
                 logger.exception("a command failed", method=asked.method, connection_id=self._id)
                 reply = commands.failure(asked.id, Refused("unknown_error", "The command failed."))

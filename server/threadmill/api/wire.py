@@ -24,6 +24,7 @@ from threadmill.langgraph_json.http import Cors
 from threadmill.metrics import Metrics
 from threadmill.runtime import Runtime
 from threadmill.webhooks import LOOPBACK
+from threadmill_checkpoints.database import NoRoom
 from threadmill_checkpoints.sealing import CONTEXT
 
 logger = structlog.get_logger("threadmill.api")
@@ -242,6 +243,9 @@ def install_errors(app: FastAPI) -> None:
         assert isinstance(error, RequestValidationError)
         return refusal(explain(error), 422)
 
+    async def no_room(_: Request, error: Exception) -> Response:
+        return refusal(str(error), 507)
+
     async def unknown(request: Request, error: Exception) -> Response:
         request_id = request.scope.get("state", {}).get("request_id")
         logger.error("request failed", path=request.url.path, request_id=request_id, exc_info=error)
@@ -250,6 +254,7 @@ def install_errors(app: FastAPI) -> None:
     app.add_exception_handler(ThreadmillError, known)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(NoRoom, no_room)
     app.add_exception_handler(Exception, unknown)
 
 
