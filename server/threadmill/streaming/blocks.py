@@ -21,7 +21,8 @@ ROLES = {"human": "human", "user": "human", "system": "system", "tool": "tool"} 
 class Message:
     """One message as it comes: feed it chunks, or the whole; each call yields the protocol's events for it.
 
-    Events carry the message's id, so that two that are streamed at the same time cannot be mixed up.
+    Events carry the message's id, so that two that are streamed at the same time cannot be mixed up; and it again as
+    `run_id`, by which the JavaScript SDK tells them apart.
     """
 
     id: str
@@ -44,9 +45,8 @@ class Message:
 
     def finish(self) -> Iterator[dict[str, Any]]:
         for index, block in self._blocks.values():
-            yield {"event": "content-block-finish", "id": self.id, "index": index, "content": _finished(block)}
-        done: dict[str, Any] = {"event": "message-finish", "id": self.id, "length": self.text}
-        done["hash"] = self._hash.hexdigest()
+            yield self._event("content-block-finish", index=index, content=_finished(block))
+        done = self._event("message-finish", length=self.text, hash=self._hash.hexdigest())
         if self._usage:
             done["usage"] = self._usage
         if self._metadata:
@@ -55,10 +55,13 @@ class Message:
 
     def fail(self, code: str, reason: str) -> dict[str, Any]:
         """It will not be finished: its run was stopped or failed, or began again."""
-        return {"event": "error", "id": self.id, "code": code, "message": reason}
+        return self._event("error", code=code, message=reason)
+
+    def _event(self, event: str, **data: Any) -> dict[str, Any]:
+        return {"event": event, "id": self.id, "run_id": self.id.removeprefix("lc_run--"), **data}
 
     def _start(self, message: dict[str, Any]) -> dict[str, Any]:
-        start: dict[str, Any] = {"event": "message-start", "role": role(message), "id": self.id}
+        start = self._event("message-start", role=role(message))
         if message.get("tool_call_id"):
             start["tool_call_id"] = message["tool_call_id"]
         known = message.get("response_metadata") or {}
@@ -74,9 +77,9 @@ class Message:
         else:
             index = len(self._blocks)
             self._blocks[key] = (index, dict(block))
-            yield {"event": "content-block-start", "id": self.id, "index": index, "content": _skeleton(block)}
+            yield self._event("content-block-start", index=index, content=_skeleton(block))
         if delta := self._delta(block):
-            yield {"event": "content-block-delta", "id": self.id, "index": index, "delta": delta}
+            yield self._event("content-block-delta", index=index, **delta)
 
     def _delta(self, block: Block) -> dict[str, Any] | None:
         kind = block.get("type", "")
@@ -89,10 +92,11 @@ class Message:
                 delta["offset"] = self.text
                 self.text += len(value)
                 self._hash.update(value.encode("utf-8", "replace"))
-            return delta
-        if kind.endswith("tool_call_chunk") and block.get("args"):
-            return {"type": "tool-call-delta", "args": block["args"]}
-        return {"type": "data-delta", "data": block["data"]} if block.get("data") else None
+            return {"delta": delta}
+        if kind.endswith("tool_call_chunk") and (args := block.get("args")):
+            # The JavaScript SDK reads `content`; on a `tool-call-delta` alone it gives up all messages of the thread.
+            return {"delta": {"type": "tool-call-delta", "args": args}, "content": {"type": kind, "args": args}}
+        return {"delta": {"type": "data-delta", "data": block["data"]}} if block.get("data") else None
 
 
 def role(message: dict[str, Any]) -> str:

@@ -4,6 +4,8 @@
 envelope is called and numbered depends on the log alone, and filters come after it. `Wanted` is such a filter.
 """
 
+import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -23,6 +25,8 @@ from threadmill_checkpoints.database import Database
 
 CHANNELS = ("values", "updates", "messages", "tools", "custom", "lifecycle", "input", "tasks", "checkpoints")
 ENDINGS = {"success": "completed", "error": "failed", "timeout": "failed"}  # all others: stopped
+ENDS = frozenset({*ENDINGS.values(), "interrupted"})
+SETTLE_S = 0.1  # so old is a stream, or the end of a run, before the stream tells that end
 Namespace = tuple[str, ...]
 Told = tuple[str, Namespace, bytes, str | None]  # method, namespace, data, event id unless it is the number
 
@@ -305,9 +309,17 @@ class Reader:
                 self.metrics.reconnected(resumed=resumed)
                 since = since if resumed else 0
             start = await self._start(thread_id, since)
+            settled = time.time() + (SETTLE_S if since == 0 else 0)
             async for batch in self._envelopes(thread_id, since, start, heartbeat_s or self.heartbeat_s):
                 if not batch and gone.take():
                     return
+                # A JavaScript client has a subscription for each kind of thing, and with the first end of a run that it
+                # hears it closes them all, also those that are on their way. It never gives a `since`.
+                if time.time() < settled and (end := _end_of_run(batch)) is not None:
+                    if batch[:end]:
+                        yield batch[:end]
+                    await asyncio.sleep(min(settled, batch[end].at / 1000 + SETTLE_S) - time.time())
+                    batch = batch[end:]
                 yield batch
 
     async def read(self, thread_id: str, since: int, *, start: int | None = None) -> list[Envelope]:
@@ -372,6 +384,14 @@ class Reader:
     async def _projection(self, run_id: str) -> Projection:
         run = await self.database.read(runs.find, ALL, run_id)
         return Projection(run_id, run.graph_id if run is not None else "")
+
+
+def _end_of_run(envelopes: Sequence[Envelope]) -> int | None:
+    """Where the first one is."""
+    for place, one in enumerate(envelopes):
+        if one.method == "lifecycle" and not one.namespace and orjson.loads(one.data)["event"] in ENDS:
+            return place
+    return None
 
 
 def frames(envelopes: Sequence[Envelope]) -> bytes:
