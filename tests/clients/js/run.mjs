@@ -16,7 +16,7 @@ async function run(check) {
   const late = Promise.withResolvers();
   const timer = setTimeout(() => late.reject(new Error(`not done in ${LIMIT_MS / 1000} s`)), LIMIT_MS);
   try {
-    await Promise.race([body({ client, sdk, url }), late.promise]);
+    return await Promise.race([body({ client, sdk, url }), late.promise]);
   } finally {
     clearTimeout(timer);
   }
@@ -28,8 +28,9 @@ process.on("uncaughtException", (reason) => (broken ??= reason));
 
 for await (const check of createInterface({ input: process.stdin })) {
   broken = null;
-  let error = await run(check).then(() => null, (reason) => reason ?? new Error("rejected with nothing"));
+  let found = null;
+  let error = await run(check).then((all) => void (found = all ?? null), (reason) => reason ?? new Error("rejected with nothing"));
   error ??= broken;
-  const answer = error ? { check, ok: false, error: inspect(error, { depth: 6 }) } : { check, ok: true };
+  const answer = error ? { check, ok: false, error: inspect(error, { depth: 6 }) } : { check, ok: true, found };
   process.stdout.write(`${JSON.stringify(answer)}\n`);
 }

@@ -252,3 +252,14 @@ export async function letsANewMessageInterrupt({ client, sdk, url }) {
   assert.ok(tab.messages.includes("human: long"));
   assert.deepEqual((await client.runs.list(tab.threadId)).map((run) => run.status), ["success", "interrupted"]);
 }
+
+// What 2.0 does instead: the new message waits in the page until the run is over.
+export async function queuesANewMessage({ client, sdk, url }) {
+  using tab = await open(sdk, { apiUrl: url, assistantId: "chat" });
+  const first = tab.stream.submit(say("long", { n_tokens: 30, delay: 0.02 }));
+  await tab.until(() => tab.answers.length >= 3);
+  await tab.stream.submit(say("short", { n_tokens: 2, delay: 0 }), { multitaskStrategy: "interrupt" });
+  await first;
+  await tab.settled(4);
+  assert.deepEqual((await client.runs.list(tab.threadId)).map((run) => run.status), ["success", "success"]);
+}
