@@ -1,5 +1,6 @@
 """The official MCP client, over streamable HTTP."""
 
+import inspect
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -48,3 +49,7 @@ async def test_it_is_told_what_is_asked(server: Remote) -> None:
         said: Any = (await session.call_tool("hitl", {"n": 3})).structuredContent
         (question,) = said["__interrupt__"]
         assert question["value"] == {"question": "approve?", "n": 3}
+
+
+def test_it_knows_one_address_only() -> None:
+    assert [name for name in inspect.signature(streamable_http_client).parameters if "url" in name] == ["url"]

@@ -1,5 +1,7 @@
 """`RemoteGraph`: a graph that runs on the server, used like one that runs here."""
 
+import inspect
+import re
 from typing import Any
 from uuid import uuid4
 
@@ -8,6 +10,7 @@ from langchain_core.messages import AIMessageChunk
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, StateGraph
+from langgraph.pregel import remote
 from langgraph.pregel.remote import RemoteException, RemoteGraph
 from langgraph.types import Command, interrupt
 from serving import Remote
@@ -180,3 +183,13 @@ async def test_a_remote_node_interrupts_the_graph_around_it(server: Remote) -> N
     paused = await graph.ainvoke({"n": 4}, here)
     assert [one.value for one in paused["__interrupt__"]] == [{"question": "approve?", "n": 4}]
     assert (await graph.aget_state(here)).next == ("far",)
+
+
+METHODS = {
+    *("assistants.get_graph", "threads.get_state", "threads.get_history", "threads.update_state"),
+    *("runs.stream", "threads.stream"),  # the latter for `stream_events(version="v3")`
+}
+
+
+def test_it_asks_for_nothing_else() -> None:
+    assert set(re.findall(r"\bclient\.(\w+\.\w+)\(", inspect.getsource(remote))) == METHODS

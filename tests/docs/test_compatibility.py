@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from clients import record
+from clients import methods, record
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "compatibility.md"
@@ -43,6 +43,9 @@ def table(first: str, rows: list[str], columns: tuple[str, ...], key: str) -> st
     lines = [f"| {first} | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
     for row in rows:
         cells = ["✓" if (column, row) in shown else "" for column in columns]
+        if key == "routes":
+            able = [methods.can_ask(column, row) for column in columns]
+            cells = [cell if can else "–" for cell, can in zip(cells, able, strict=True)]
         name = f"`{row}`" if key == "routes" else row.removeprefix(CHECKPOINTER)
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -89,6 +92,19 @@ def test_every_client_has_a_column_that_is_not_empty() -> None:
 def test_every_endpoint_works_with_a_client() -> None:
     asked = {route for entry in record.entries().values() for route in entry["routes"]}
     assert set(routes()) - asked == set()
+
+
+def test_every_client_is_shown_with_every_endpoint_that_it_has_a_method_for() -> None:
+    asked = {(entry["client"], route) for entry in record.entries().values() for route in entry["routes"]}
+    able = {(client, route) for client in CLIENTS for route in routes() if methods.can_ask(client, route)}
+    assert able - asked == set()
+
+
+def test_no_method_is_denied_that_a_client_has() -> None:
+    asked = {(entry["client"], route) for entry in record.entries().values() for route in entry["routes"]}
+    assert {(client, route) for client, without in methods.WITHOUT.items() for route in without} & asked == set()
+    named = set().union(*methods.WITHOUT.values(), *methods.ONLY.values())
+    assert named <= set(routes())
 
 
 def test_every_pain_is_there_with_a_test() -> None:
