@@ -1,6 +1,6 @@
 """What idle readers cost a server: memory for each, and CPU while nothing happens. Prints JSON.
 
-usage: python bench/sockets.py [READERS] [SECONDS] [ws|sse]     each follows a thread of its own
+usage: python bench/sockets.py [READERS] [SECONDS] [ws|sse|feed]     each follows a thread of its own, or the list
 """
 
 from __future__ import annotations
@@ -33,10 +33,17 @@ async def ws(port: int, done: asyncio.Event, ready: list[bool]) -> None:
 
 
 async def sse(port: int, done: asyncio.Event, ready: list[bool]) -> None:
+    body = '{"channels": ["values", "messages", "lifecycle"]}'
+    await get(port, done, ready, f"POST /threads/{uuid.uuid4()}/stream/events", body)
+
+
+async def feed(port: int, done: asyncio.Event, ready: list[bool]) -> None:
+    await get(port, done, ready, "GET /feed")
+
+
+async def get(port: int, done: asyncio.Event, ready: list[bool], what: str, body: str = "") -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    body = b'{"channels": ["values", "messages", "lifecycle"]}'
-    head = f"POST /threads/{uuid.uuid4()}/stream/events HTTP/1.1\r\nHost: here\r\nContent-Length: {len(body)}\r\n\r\n"
-    writer.write(head.encode() + body)
+    writer.write(f"{what} HTTP/1.1\r\nHost: here\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
     assert b" 200 " in await reader.readline()
     ready.append(True)
     await done.wait()
@@ -44,7 +51,7 @@ async def sse(port: int, done: asyncio.Event, ready: list[bool]) -> None:
 
 
 async def main(readers: int, seconds: float, kind: str) -> None:
-    follow = {"ws": ws, "sse": sse}[kind]
+    follow = {"ws": ws, "sse": sse, "feed": feed}[kind]
     with tempfile.TemporaryDirectory() as folder:
         server = Server(Path(folder) / "data").start()
         try:

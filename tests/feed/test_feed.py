@@ -14,6 +14,15 @@ from langgraph_sdk import get_client
 from serving import Remote, Server, until
 from websockets.asyncio.client import connect
 
+from threadmill import feed, threads
+from threadmill.events.log import EventLog
+from threadmill.scope import ALL
+from threadmill.signals import Signals
+from threadmill.streaming import feed as readers
+from threadmill.streaming.feed import FeedReader
+from threadmill_checkpoints.migrate import migrate_sqlite
+from threadmill_checkpoints.sqlite import SqliteDatabase
+
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
 NOWHERE = "01a1fc2b-5f4e-7575-b684-250167de9406"
 
@@ -290,3 +299,30 @@ async def test_a_digest_is_what_the_events_after_the_marker_say(server: Remote, 
         asked = (await http.get(f"/threads/{thread}/digest")).json()
         assert [one["value"]["question"] for one in asked["questions"]] == ["approve?"]
         assert (await http.get(f"/threads/{NOWHERE}/digest")).status_code == 404
+
+
+async def test_what_nobody_told_of_is_found_by_one_look_for_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks, since = 0, feed.since
+
+    def counted(*given: Any) -> Any:
+        nonlocal looks
+        looks += 1
+        return since(*given)
+
+    monkeypatch.setattr(feed, "since", counted)
+    monkeypatch.setattr(readers, "LOOK_S", 0.01)
+    signals = Signals()
+    database = SqliteDatabase(tmp_path / "file", synchronous="NORMAL", readers=1, prepare=migrate_sqlite)
+    reader = FeedReader(database, EventLog(database, signals), signals, 0.02)
+    waiting = [reader.follow(ALL, "", 0) for _ in range(3)]
+    for one in waiting:
+        assert [await anext(one) for _ in range(3)] == [[]] * 3
+    assert looks == 3, "one when it began"
+    await database.write(threads.create, "a")
+    for one in waiting:
+        while not (found := await anext(one)):
+            pass
+        assert [entry.thread_id for entry in found] == ["a"]
+    await database.close()

@@ -1,8 +1,9 @@
 """Following the feed of threads: for a list that is always as the server has it."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from threadmill import feed
 from threadmill.events.log import EventLog
@@ -18,6 +19,14 @@ GATHER_S = 0.05  # between two looks: what changes often is told less often, and
 LOOK_S = 2.0  # where nobody woke us
 
 
+@dataclass(slots=True)
+class _Look:
+    """What one reader saw when it looked, for all of them."""
+
+    at: float = float("-inf")
+    newest: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class FeedReader:
     """One for the whole server."""
@@ -26,6 +35,7 @@ class FeedReader:
     log: EventLog
     signals: Signals
     heartbeat_s: float
+    _look: _Look = field(default_factory=_Look)
 
     async def follow(self, scope: Scope, reader: str, after: int | None) -> AsyncIterator[list[Entry]]:
         """What changed after the cursor, then what changes; None begins now. An empty list says that nothing did for
@@ -33,9 +43,10 @@ class FeedReader:
         """
         with self.signals.subscribe(TOPIC) as waiter:
             cursor = await self.database.read(feed.newest) if after is None else after
-            silent = 0.0
+            silent, woken, found = 0.0, True, list[Entry]()
             while not self.log.closing:
-                found, cursor = await self.database.read(feed.since, scope, reader, cursor)
+                if woken or await self._newest() > cursor:
+                    found, cursor = await self.database.read(feed.since, scope, reader, cursor)
                 if found:
                     silent = 0.0
                     yield found
@@ -45,9 +56,17 @@ class FeedReader:
                 elif silent >= self.heartbeat_s:
                     silent = 0.0
                     yield []
-                wait = min(LOOK_S, self.heartbeat_s)
-                if not await waiter.wait(wait):
+                found, wait = [], min(LOOK_S, self.heartbeat_s)
+                woken = await waiter.wait(wait)
+                if not woken:
                     silent += wait
+
+    async def _newest(self) -> int:
+        now = time.monotonic()
+        if now - self._look.at >= LOOK_S:
+            self._look.at = now
+            self._look.newest = await self.database.read(feed.newest)
+        return self._look.newest
 
 
 def frames(entries: list[Entry]) -> bytes:
