@@ -16,9 +16,9 @@ from crash.rows import ask
 pytestmark = pytest.mark.anyio
 
 RESTARTS = scaled(4, 20)
-TOKENS, DELAY = 10, 0.005
+TOKENS, DELAY = 10, scaled(0.005, 0.02)
 AT_MOST = 4 * TOKENS  # events between two restarts
-# Each life tells at most so much more, so that the last restart still meets the run.
+# Each life tells at most so much more, so that the last restart still meets the run; also where readers lag behind it.
 CHAPTERS = RESTARTS * 6 + 4
 
 
