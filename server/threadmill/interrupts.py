@@ -50,6 +50,8 @@ class Pending:
 def of_head(tx: Tx, thread_id: str, decode: Decode) -> list[Pending]:
     """As the newest checkpoint has them, in the order of its tasks."""
     written = checkpoints.head_writes(tx, thread_id)
+    if not any(_asks(row) for row in written):  # as after most runs
+        return []
     statuses = read_task_statuses(
         (row["task_id"], row["channel"], decode((row["type"], row["value"])) if _asks(row) else None) for row in written
     )

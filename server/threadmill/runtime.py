@@ -19,7 +19,7 @@ from langchain_core.embeddings import Embeddings
 from langgraph.store.base import TTLConfig
 from langgraph_sdk import Auth
 
-from threadmill import assistants, egress, encryption, interrupts, threads, webhooks
+from threadmill import assistants, egress, encryption, threads, webhooks
 from threadmill.config import Settings
 from threadmill.crons import Cron, Ticker
 from threadmill.errors import ConfigError, Unavailable
@@ -298,12 +298,14 @@ class Runtime:
             await self.ended(run_id)
         await self.database.write(self._delete_run, scope, thread_id, run_id)
         self.signals.notify(f"run:{run_id}")
+        self.signals.notify("feed")
 
     def _delete_run(self, tx: Tx, scope: Scope, thread_id: str, run_id: str) -> None:
         run.get(tx, scope, thread_id, run_id)
         checkpoints.delete_for_runs(tx, [run_id], thread_id)
-        interrupts.put(tx, thread_id, self.states.pending(tx, thread_id))
-        threads.forget_values(tx, thread_id)
+        last = run.last_ended(tx, thread_id)
+        newest = last is not None and last.run_id == run_id
+        threads.forget_run(tx, thread_id, self.states.pending(tx, thread_id), newest=newest)
         self.log.erase_run(tx, thread_id, run_id)
         queue.delete(tx, run_id)
 

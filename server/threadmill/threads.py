@@ -264,6 +264,19 @@ def undo_run(tx: Tx, thread_id: str, error: Mapping[str, Any], pending: Sequence
     )
 
 
+def forget_run(tx: Tx, thread_id: str, pending: Sequence[Pending], *, newest: bool) -> None:
+    """A run was deleted with its checkpoints: the thread waits for what is `pending` without it. What the `newest` one
+    left is told no longer."""
+    interrupts.put(tx, thread_id, pending)
+    forget_values(tx, thread_id)
+    if newest:
+        tx.run(
+            "UPDATE threads SET outcome = :outcome, error = NULL WHERE thread_id = :thread_id",
+            thread_id=thread_id,
+            outcome="interrupted" if pending else "idle",
+        )
+
+
 def delete_ephemeral(tx: Tx, before: str) -> int:
     """Threads of stateless runs whose last run ended before `before`."""
     rows = tx.all(

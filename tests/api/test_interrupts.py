@@ -256,8 +256,10 @@ async def test_a_question_goes_with_the_thread_and_ends_when_the_thread_moves_on
     (run, *_) = await client.runs.list(thread)
     await client.threads.update(thread, metadata={"still": "here"})
     assert await pending(client, thread) == {}
+    assert (await client.threads.get(thread))["status"] == "idle"
     await client.runs.delete(thread, run["run_id"])
     shown = await client.threads.get(thread)
+    assert shown["status"] == "interrupted"
     assert {one["id"] for task in shown["interrupts"].values() for one in task} == set(asked.values()), (
         "so are its answers"
     )

@@ -5,7 +5,6 @@ A crash is a database whose clock ends its writer: what was queued is never comm
 
 import asyncio
 import random
-import sqlite3
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -24,7 +23,7 @@ from threadmill.events.event import Event, pack, unpack
 from threadmill.events.log import EventLog
 from threadmill.scope import ALL
 from threadmill.signals import Signals
-from threadmill_checkpoints.database import Tx
+from threadmill_checkpoints.database import NoRoom, Tx
 from threadmill_checkpoints.migrate import migrate_sqlite
 from threadmill_checkpoints.sqlite import SqliteDatabase
 
@@ -123,7 +122,7 @@ class World:
         if thread in self.run:
             return
         self.count += 1
-        with suppress(sqlite3.OperationalError):
+        with suppress(NoRoom):
             await self.process.database.write(self.process.log.open_run, thread)
             self.run[thread] = f"run {self.count}"
 
@@ -160,7 +159,7 @@ class World:
         last = self._said(thread, 0)
         try:
             await self.process.database.write(self.process.log.close_run, thread, self.run[thread], _last(last))
-        except sqlite3.OperationalError:
+        except NoRoom:
             self.said[thread].remove(last)
         else:
             del self.run[thread]
@@ -175,7 +174,7 @@ class World:
             self.process.log.close_run(tx, thread, self.run[thread], _last((9, -1)))
             raise ZeroDivisionError
 
-        with suppress(ZeroDivisionError, sqlite3.OperationalError):
+        with suppress(ZeroDivisionError, NoRoom):
             await self.process.database.write(close)
 
     async def flush(self) -> None:
@@ -424,7 +423,7 @@ def test_a_full_disk_loses_nothing() -> None:
         await world.fill(0)
         for thread in THREADS:
             await world.append(thread, 20, 1, FILL)
-        with pytest.raises(sqlite3.OperationalError, match="full"):
+        with pytest.raises(NoRoom, match="full"):
             await world.process.database.write(world.process.log.close_run, "a", "run 1", _last((0, 99)))
         await world.flush()
         assert not await world._on_disk("a"), "the disk was not full: the test shows nothing"

@@ -1,11 +1,13 @@
 """What is told of tools while they work: start, progress, output, and one end for each call."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 from protocol.wire import Thread, at, data, ended, ends, of
+from serving import Server
 
 pytestmark = pytest.mark.anyio
 ENDED = ("tool-finished", "tool-error")
@@ -180,3 +182,29 @@ async def test_many_runs_leave_no_call_open(server: Any, http: httpx.AsyncClient
 
     for n in range(0, 20, 4):
         await asyncio.gather(*(one(k) for k in range(n, n + 4)))
+
+
+async def test_a_tool_that_its_server_left_has_an_end_before_it_begins_anew(serve: Callable[..., Server]) -> None:
+    own = serve()
+    calls = [call("ponder", seconds=30), call("sort", n=1)]
+    async with own.http as http:
+        place = Thread(own, http)
+        await place.start("parlour", {"calls": calls})
+        await place.read(lambda one: one["method"] == "tools" and data(one).get("still_working"))
+        await asyncio.to_thread(own.restart)
+        await place.read(lambda one: one["method"] == "lifecycle" and data(one).get("attempt") == 2)
+        started = [0]
+
+        def again(one: dict[str, Any]) -> bool:
+            started[0] += one["method"] == "tools" and data(one).get("tool_name") == "ponder"
+            return started[0] == 2
+
+        await place.read(again)
+        await place.ask("run.stop")
+        told = await place.read()
+    check_ends(told)
+    events = [one for one in timeline(told, "ponder-0") if one["event"] != "tool-progress"]
+    assert [one["event"] for one in events] == ["tool-started", "tool-error"] * 2
+    assert [one.get("code") for one in events] == [None, "crashed", None, "stopped"]
+    (where,) = {tuple(at(one)) for one in told if one["method"] == "tools" and "ponder-0" in str(data(one))}
+    assert where

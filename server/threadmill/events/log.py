@@ -21,6 +21,7 @@ from threadmill_checkpoints.database import Database, Tx
 
 ROOM = 32  # numbers from one event to the next
 BLOCK = 2048 * ROOM  # numbers reserved at a time
+Told = tuple[str, bytes] | tuple[str, bytes, tuple[str, ...]]  # method, data, and its namespace unless it is the root
 PAGE_ROWS = 16  # stored rows read at a time; a row is what one thread produced in one flush window
 LOOK_S = 60.0  # between two looks at the disk by a reader that nobody wakes
 
@@ -158,8 +159,8 @@ class EventLog:
         tx.on_commit(closed)
         return highest
 
-    def record(self, tx: Tx, thread_id: str, run_id: str, last: Sequence[tuple[str, bytes]]) -> int:
-        """The `last` events of a run that no worker has. Returns their highest number."""
+    def record(self, tx: Tx, thread_id: str, run_id: str, last: Sequence[Told]) -> int:
+        """The `last` events of a run or attempt that no worker has. Returns their highest number."""
         row = tx.one(
             "UPDATE threads SET seq = seq + :count WHERE thread_id = :thread_id RETURNING seq",
             count=len(last) * ROOM,
@@ -286,6 +287,15 @@ class EventLog:
                 break
         return found
 
+    @staticmethod
+    def stored(tx: Tx, thread_id: str, run_id: str, after: int) -> list[Event]:
+        """What is on disk of the run, numbered above `after`."""
+        found, page = list[Event](), _page(tx, thread_id, after)
+        while page:
+            found += [event for event in page if event.run_id == run_id]
+            page = _page(tx, thread_id, page[-1].seq)
+        return found
+
     async def highest(self, thread_id: str) -> int:
         """The highest number that a reader can have seen."""
         tail = self._tails.get(thread_id)
@@ -347,8 +357,12 @@ def _now() -> int:
     return time.time_ns() // 1_000_000
 
 
-def _numbered(first: int, run_id: str, told: Sequence[tuple[str, bytes]]) -> list[Event]:
-    return [Event(first + i * ROOM, run_id, method, (), data, _now()) for i, (method, data) in enumerate(told)]
+def _numbered(first: int, run_id: str, told: Sequence[Told]) -> list[Event]:
+    at = _now()
+    return [
+        Event(first + place * ROOM, run_id, method, where[0] if where else (), data, at)
+        for place, (method, data, *where) in enumerate(told)
+    ]
 
 
 def _not_refused(tx: Tx, owner: tuple[str, int] | None, events: list[Event]) -> list[Event]:

@@ -6,17 +6,21 @@ Not LangGraph's own handler for the `tools` mode: that one makes every chat mode
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+import orjson
 from langchain_core.callbacks import BaseCallbackHandler
 from langgraph.constants import TAG_NOSTREAM
 from langgraph.errors import GraphDrained, GraphInterrupt
 from langgraph.pregel._messages import graph_namespace
 from langgraph.pregel._tools import _tool_call_writer
+
+from threadmill.events.event import Event
+from threadmill.jsonable import dumps
 
 Namespace = tuple[str, ...]
 Say = Callable[[Namespace, dict[str, Any]], None]
@@ -41,6 +45,25 @@ class Call:
 
 
 _current: ContextVar[Call | None] = ContextVar("threadmill_tool_call", default=None)
+
+
+def broken_off(events: Iterable[Event], now: int) -> list[tuple[str, bytes, Namespace]]:
+    """The ends of the calls that had none when their server died: as (method, data, namespace). `events` are those of
+    one attempt, `now` is in ms."""
+    begun: dict[tuple[Namespace, str], int] = {}
+    for event in events:
+        if event.method == "tools":
+            told = orjson.loads(event.data)
+            call = event.namespace, told["tool_call_id"]
+            if told["event"] == "tool-started":
+                begun[call] = event.at
+            elif told["event"] in ("tool-finished", "tool-error"):
+                begun.pop(call, None)
+    lost = {"event": "tool-error", "message": "The server died before the tool had ended.", "code": "crashed"}
+    return [
+        ("tools", dumps({**lost, "tool_call_id": call, "duration_ms": now - at}), namespace)
+        for (namespace, call), at in begun.items()
+    ]
 
 
 def current() -> Call | None:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import structlog
 
 from threadmill import threads
+from threadmill.events import tools
 from threadmill.events.event import END, ERROR, METADATA, PAUSED, Event
 from threadmill.events.log import EventLog
 from threadmill.ids import stamp
@@ -266,9 +267,7 @@ class Worker:
         """What the newest attempt of the run recorded, or of the one that it recovers."""
         of = await self._database.read(runs.find, ALL, recovery.earlier(run)) or run
         found = await self._log.read(run.thread_id, (of.first_seq or 1) - 1)
-        own = [event for event in found if event.run_id == of.run_id]
-        begun = [place for place, event in enumerate(own) if event.method == METADATA]
-        return own[begun[-1] :] if begun else own
+        return _newest_attempt([event for event in found if event.run_id == of.run_id])
 
     def _release(self, run_id: str) -> None:
         self._running.pop(run_id, None)
@@ -391,6 +390,7 @@ class Worker:
         lost = queue.requeue_expired(tx, all_workers_gone=everyone)
         for run in lost:
             tx.on_commit(partial(self._signals.notify, f"run:{run.run_id}"))
+            self._end_tools(tx, run)
             if run.stop == "rollback":
                 error = {"error": "UserRollback", "message": "rollback requested"}
                 self._undo(tx, run, error)
@@ -405,6 +405,12 @@ class Worker:
                 message = f"The server died {crashes} times while this run was running."
                 self._end_lost(tx, run, "error", {**recovery.WAITS, "message": message})
         return lost
+
+    def _end_tools(self, tx: Tx, run: Run) -> None:
+        """What the dead attempt's tools did is not known: the next attempt begins them anew."""
+        told = _newest_attempt(self._log.stored(tx, run.thread_id, run.run_id, (run.first_seq or 1) - 1))
+        if ends := tools.broken_off(told, int(tx.now.timestamp() * 1000)):
+            self._log.record(tx, run.thread_id, run.run_id, ends)
 
     def end_waiting(self, tx: Tx, run: Run, action: Action) -> None:
         """Stop a run that is pending. One that had begun, and was paused or put back, has told and stored something."""
@@ -472,6 +478,11 @@ class Worker:
             logger.warning("run found without a worker", thread_id=run.thread_id, run_id=run.run_id)
         threads.delete_ephemeral(tx, stamp(tx.now - timedelta(seconds=EPHEMERAL_S)))
         return self._claim_due(tx)
+
+
+def _newest_attempt(told: list[Event]) -> list[Event]:
+    begun = [place for place, event in enumerate(told) if event.method == METADATA]
+    return told[begun[-1] :] if begun else told
 
 
 def _asked(pending: Sequence[Pending]) -> dict[str, list[str]]:
