@@ -19,7 +19,8 @@ from threadmill.ids import stamp
 from threadmill.langgraph_json.checkpointer import RetentionConfig
 from threadmill.scope import ALL, Scope
 from threadmill_checkpoints.database import Database, Row, Tx
-from threadmill_checkpoints.saver import rows as checkpoints
+from threadmill_checkpoints.saver import pruning
+from threadmill_checkpoints.saver.sizes import sizes
 
 logger = structlog.get_logger("threadmill.retention")
 
@@ -84,7 +85,7 @@ def set_default(tx: Tx, wanted: RetentionConfig) -> None:
 def storage(tx: Tx, scope: Scope, thread_id: str) -> dict[str, Any]:
     """`total_bytes` is all but the events, as on the platform."""
     threads.require(tx, scope, thread_id)
-    states, channels, writes = checkpoints.sizes(tx, thread_id)
+    states, channels, writes = sizes(tx, thread_id)
     events = tx.one(
         "SELECT coalesce(sum(last_seq - first_seq + 1), 0) AS count, coalesce(sum(length(data)), 0) AS bytes "
         "FROM events WHERE thread_id = :thread_id",
@@ -132,7 +133,7 @@ class Retention:
             threads.delete(tx, scope, thread_id)
             tx.on_commit(partial(self._log.forget, thread_id))
         else:
-            checkpoints.keep_latest(tx, thread_id, self._decode)
+            pruning.keep_latest(tx, thread_id, self._decode)
         return True
 
     async def run(self) -> None:

@@ -48,7 +48,7 @@ from threadmill.threads import Thread
 from threadmill.webhooks import Webhooks
 from threadmill_checkpoints.database import Database, DatabaseError, Tx
 from threadmill_checkpoints.migrate import migrate_sqlite
-from threadmill_checkpoints.saver import rows as checkpoints
+from threadmill_checkpoints.saver import pruning
 from threadmill_checkpoints.saver.deferred import DeferredSaver
 from threadmill_checkpoints.saver.sqlite import SqliteSaver
 from threadmill_checkpoints.sealing import Vault, under
@@ -302,7 +302,7 @@ class Runtime:
 
     def _delete_run(self, tx: Tx, scope: Scope, thread_id: str, run_id: str) -> None:
         run.get(tx, scope, thread_id, run_id)
-        checkpoints.delete_for_runs(tx, [run_id], thread_id)
+        pruning.delete_for_runs(tx, [run_id], thread_id)
         last = run.last_ended(tx, thread_id)
         newest = last is not None and last.run_id == run_id
         threads.forget_run(tx, thread_id, self.states.pending(tx, thread_id), newest=newest)

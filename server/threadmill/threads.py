@@ -18,7 +18,7 @@ from threadmill.jsonable import dumps_text
 from threadmill.scope import ALL, Scope
 from threadmill_checkpoints import sealing
 from threadmill_checkpoints.database import Row, Tx
-from threadmill_checkpoints.saver import rows as checkpoints
+from threadmill_checkpoints.saver import forks
 
 Outcome = Literal["idle", "interrupted", "error"]
 STATUSES = ("idle", "busy", "interrupted", "error")
@@ -140,7 +140,7 @@ def delete(tx: Tx, scope: Scope, thread_id: str) -> None:
     require(tx, scope, thread_id)
     if not tx.run("DELETE FROM threads WHERE thread_id = :thread_id", thread_id=thread_id):
         raise NotFound(f"Thread with ID {thread_id} not found")
-    checkpoints.delete_thread(tx, thread_id)
+    forks.delete_thread(tx, thread_id)
 
 
 def copy(tx: Tx, scope: Scope, source: str, target: str) -> None:
@@ -163,7 +163,7 @@ def copy(tx: Tx, scope: Scope, source: str, target: str) -> None:
         target=target,
     )
     interrupts.copy(tx, source, target)
-    checkpoints.copy_thread(tx, source, target)
+    forks.copy_thread(tx, source, target)
 
 
 def announce_run(

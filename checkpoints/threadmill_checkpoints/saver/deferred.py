@@ -47,7 +47,7 @@ class DeferredSaver(SqliteSaver):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        put, saved = self._put(config, checkpoint, metadata)
+        put, saved = self._put(config, checkpoint, metadata, new_versions)
         self._kept.puts.append(put)
         parent = config["configurable"].get("checkpoint_id")
         above: RunnableConfig | None = (

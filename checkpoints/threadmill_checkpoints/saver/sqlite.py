@@ -1,10 +1,11 @@
 """A LangGraph checkpointer whose statements run on the shared group-committing writer.
 
-Tables and semantics are those of `langgraph-checkpoint-sqlite`. What differs: reads use reader connections and
-fetch before they yield, and a graph need not wait for the commit of a checkpoint (`wait=False`): the writer
-commits in order, so whatever is submitted later, such as the end of the run, commits after it or with it. And a
-task's newest answers and errors are kept also when they come with its other writes (`rows.put_writes`), as LangGraph's
-saver in memory does.
+Semantics are those of `langgraph-checkpoint-sqlite`, and its databases are read. What differs: what states have in
+common is stored once (`states.py`); a thread may share its beginning with another (`forks.py`); reads use reader
+connections and fetch before they yield; a graph need not wait for the commit of a checkpoint (`wait=False`): the
+writer commits in order, so whatever is submitted later, such as the end of the run, commits after it or with it; and
+a task's newest answers and errors are kept also when they come with its other writes (`rows.put_writes`), as
+LangGraph's saver in memory does.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
+import ormsgpack
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
     WRITES_IDX_MAP,
@@ -33,17 +35,14 @@ from langgraph.checkpoint.base import (
     writes_sort_key,
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
-from langgraph.checkpoint.sqlite._delta import (
-    DELTA_STAGE1_SQL,
-    build_delta_channels_writes_history,
-    build_delta_stage2_sql,
-    step_walk_with_row,
-)
 
 from threadmill_checkpoints.database import Database, DatabaseError, Row, Tx
-from threadmill_checkpoints.saver import rows
+from threadmill_checkpoints.saver import blobs, forks, pruning, rows
+from threadmill_checkpoints.saver.blobs import Reader
+from threadmill_checkpoints.saver.forks import View
+from threadmill_checkpoints.saver.parts import Part, packed
+from threadmill_checkpoints.saver.states import Memory, learn, put_together, take_apart
 from threadmill_checkpoints.serde import Serializer
-from threadmill_checkpoints.sqlite import SqliteTx
 
 T = TypeVar("T")
 
@@ -88,7 +87,8 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         self.database = database
         self.guard = guard
         self.wait = wait
-        self.ahead = _Ahead()  # shared with the clones that `with_allowlist` makes
+        self.ahead = _Ahead()  # this and the next are shared with the clones that `with_allowlist` makes
+        self.memory = Memory()
 
     def get_next_version(self, current: str | int | None, channel: None) -> str:
         number = int(str(current).split(".")[0]) if current is not None else 0
@@ -103,7 +103,7 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        put, saved = self._put(config, checkpoint, metadata)
+        put, saved = self._put(config, checkpoint, metadata, new_versions)
         await self._write(put)
         return saved
 
@@ -114,7 +114,7 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
-        put, saved = self._put(config, checkpoint, metadata)
+        put, saved = self._put(config, checkpoint, metadata, new_versions)
         self._submit(put).result()
         return saved
 
@@ -129,22 +129,22 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         self._submit(self._put_writes(config, writes, task_id, task_path)).result()
 
     async def adelete_thread(self, thread_id: str) -> None:
-        await self.database.write(rows.delete_thread, thread_id)
+        await self.database.write(forks.delete_thread, thread_id)
 
     def delete_thread(self, thread_id: str) -> None:
-        self.database.submit(lambda tx: rows.delete_thread(tx, thread_id)).result()
+        self.database.submit(lambda tx: forks.delete_thread(tx, thread_id)).result()
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
-        await self.database.write(rows.copy_thread, source_thread_id, target_thread_id)
+        await self.database.write(forks.copy_thread, source_thread_id, target_thread_id)
 
     def copy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
-        self.database.submit(lambda tx: rows.copy_thread(tx, source_thread_id, target_thread_id)).result()
+        self.database.submit(lambda tx: forks.copy_thread(tx, source_thread_id, target_thread_id)).result()
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
-        await self.database.write(rows.delete_for_runs, run_ids)
+        await self.database.write(pruning.delete_for_runs, run_ids)
 
     def delete_for_runs(self, run_ids: Sequence[str]) -> None:
-        self.database.submit(lambda tx: rows.delete_for_runs(tx, run_ids)).result()
+        self.database.submit(lambda tx: pruning.delete_for_runs(tx, run_ids)).result()
 
     async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
         await self.database.write(self._prune, thread_ids, strategy)
@@ -158,9 +158,9 @@ class SqliteSaver(BaseCheckpointSaver[str]):
             raise ValueError(f"strategy must be keep_latest or delete, not {strategy!r}")
         for thread_id in thread_ids:
             if strategy == "delete":
-                rows.delete_thread(tx, thread_id)
+                forks.delete_thread(tx, thread_id)
             else:
-                rows.keep_latest(tx, thread_id, self.serde.loads_typed)
+                pruning.keep_latest(tx, thread_id, self.serde.loads_typed)
 
     async def settled(self) -> None:
         """Wait until every queued write is on disk; raise the first failure."""
@@ -175,35 +175,64 @@ class SqliteSaver(BaseCheckpointSaver[str]):
             raise self.ahead.failure
 
     def _put(
-        self, config: RunnableConfig, checkpoint: Checkpoint, metadata: CheckpointMetadata
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
     ) -> tuple[Callable[[Tx], None], RunnableConfig]:
-        place = config["configurable"]
-        kind, blob = self.serde.dumps_typed(checkpoint)
+        at = config["configurable"]
+        place, parent = (str(at["thread_id"]), str(at.get("checkpoint_ns", ""))), at.get("checkpoint_id")
+        skeleton, store = take_apart(self.memory, self.serde, place, parent, checkpoint, new_versions)
+        kind, blob = self.serde.dumps_typed(skeleton)
+        about = get_checkpoint_metadata(config, metadata)
         # Lone surrogates are dropped, as the official saver does: JSON text must be UTF-8.
-        text = json.dumps(get_checkpoint_metadata(config, metadata), ensure_ascii=False, default=str)
+        text = json.dumps(about, ensure_ascii=False, default=str)
         row = {
-            "thread_id": str(place["thread_id"]),
-            "checkpoint_ns": place.get("checkpoint_ns", ""),
+            "thread_id": place[0],
+            "checkpoint_ns": place[1],
             "checkpoint_id": checkpoint["id"],
-            "parent": place.get("checkpoint_id"),
+            "parent": parent,
             "type": kind,
             "checkpoint": blob,
             "metadata": text.encode("utf-8", "ignore"),
+            "run_id": about.get("run_id"),
+            "root_id": (about.get("parents") or {}).get("") if place[1] else None,
         }
         saved = {key: row[key] for key in ("thread_id", "checkpoint_ns", "checkpoint_id")}
-        return lambda tx: rows.put_checkpoint(tx, row), {"configurable": saved}
+        return lambda tx: rows.put_checkpoint(tx, row | {"channels": store(tx)}), {"configurable": saved}
 
     def _put_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
     ) -> Callable[[Tx], None]:
-        place = config["configurable"]
-        key = (str(place["thread_id"]), str(place.get("checkpoint_ns", "")), str(place["checkpoint_id"]), task_id)
-        run_id = place.get("run_id")
-        values = [
-            (*key, task_path, WRITES_IDX_MAP.get(channel, index), channel, *self.serde.dumps_typed(value), run_id)
+        at = config["configurable"]
+        key = (str(at["thread_id"]), str(at.get("checkpoint_ns", "")), str(at["checkpoint_id"]), task_id)
+        run_id = at.get("run_id")
+        found = [
+            (WRITES_IDX_MAP.get(channel, index), channel, packed(self.serde, value))
             for index, (channel, value) in enumerate(writes)
         ]
-        return lambda tx: rows.put_writes(tx, values)
+
+        def put(tx: Tx) -> None:
+            rows.put_writes(
+                tx,
+                [
+                    (*key, task_path, index, channel, *self._closed(part), run_id, self._inside(tx, part, key))
+                    for index, channel, part in found
+                ],
+            )
+
+        return put
+
+    def _closed(self, part: Part) -> tuple[str, bytes]:
+        serde = self.serde
+        return serde.closed(part.kind, part.data) if isinstance(serde, Serializer) else (part.kind, part.data)
+
+    def _inside(self, tx: Tx, part: Part, key: tuple[str, ...]) -> bytes | None:
+        if not part.inside:
+            return None
+        ids = blobs.put(tx, blobs.holder(tx, key[0]), self.serde, part.inside, key[2])
+        return ormsgpack.packb(ids)
 
     def _submit(self, put: Callable[[Tx], None]) -> "Future[None]":
         def guarded(tx: Tx) -> None:
@@ -304,12 +333,17 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         return self.database.query(fn).result()
 
     def _get_tuple(self, tx: Tx, config: RunnableConfig) -> CheckpointTuple | None:
-        place = config["configurable"]
-        thread_id, ns = str(place["thread_id"]), place.get("checkpoint_ns", "")
-        row = rows.get_checkpoint(tx, thread_id, ns, get_checkpoint_id(config))
+        at = config["configurable"]
+        place = (str(at["thread_id"]), str(at.get("checkpoint_ns", "")))
+        row = View(tx, place[0]).get(place[1], get_checkpoint_id(config))
         if row is None:
             return None
-        return self._tuple(row, rows.writes_of(tx, thread_id, ns, [row["checkpoint_id"]]))
+        reader = Reader(tx, self.serde)
+        found = self._tuple(
+            place[0], row, rows.writes_of(tx, row["thread_id"], place[1], [row["checkpoint_id"]]), reader
+        )
+        learn(self.memory, place, row, blobs.owner(tx, place[0]), reader)
+        return found
 
     def _list_page(
         self,
@@ -319,35 +353,40 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         before: RunnableConfig | None,
         limit: int,
     ) -> Sequence[CheckpointTuple]:
-        place = config["configurable"] if config else {}
-        found = rows.list_checkpoints(
-            tx,
-            thread_id=place.get("thread_id"),
-            checkpoint_ns=place.get("checkpoint_ns"),
-            checkpoint_id=get_checkpoint_id(config) if config else None,
-            metadata=filter or {},
-            before=get_checkpoint_id(before) if before else None,
-            limit=limit,
-        )
+        at = config["configurable"] if config else {}
+        wanted: dict[str, Any] = {
+            "checkpoint_ns": at.get("checkpoint_ns"),
+            "checkpoint_id": get_checkpoint_id(config) if config else None,
+            "metadata": filter or {},
+            "before": get_checkpoint_id(before) if before else None,
+            "limit": limit,
+        }
+        thread_id = at.get("thread_id")
+        if thread_id is None:
+            found = rows.list_checkpoints(tx, thread_id=None, **wanted)
+        else:
+            found = View(tx, str(thread_id)).list(**wanted)
         writes: builtins.list[Row] = []
-        for thread_id, ns in {(row["thread_id"], row["checkpoint_ns"]) for row in found}:
-            ids = [r["checkpoint_id"] for r in found if r["thread_id"] == thread_id and r["checkpoint_ns"] == ns]
-            writes += rows.writes_of(tx, thread_id, ns, ids)
-        return [self._tuple(row, writes) for row in found]
+        for place in {(row["thread_id"], row["checkpoint_ns"]) for row in found}:
+            ids = [row["checkpoint_id"] for row in found if (row["thread_id"], row["checkpoint_ns"]) == place]
+            writes += rows.writes_of(tx, *place, ids)
+        reader = Reader(tx, self.serde)
+        return [self._tuple(str(thread_id or row["thread_id"]), row, writes, reader) for row in found]
 
-    def _tuple(self, row: Row, writes: Sequence[Row]) -> CheckpointTuple:
+    def _tuple(self, thread_id: str, row: Row, writes: Sequence[Row], reader: Reader) -> CheckpointTuple:
         key = ("thread_id", "checkpoint_ns", "checkpoint_id")
-        place = {name: row[name] for name in key}
         mine = [w for w in writes if all(w[name] == row[name] for name in key)]
         mine.sort(key=lambda w: writes_sort_key(w["task_path"], w["task_id"], w["idx"]))
-        pending: list[PendingWrite] = [
-            (w["task_id"], w["channel"], self.serde.loads_typed((w["type"], w["value"]))) for w in mine
-        ]
+        pending: list[PendingWrite] = [(w["task_id"], w["channel"], reader.write(w)) for w in mine]
+        place = {**{name: row[name] for name in key}, "thread_id": thread_id}
         parent = row["parent_checkpoint_id"]
+        about = json.loads(row["metadata"]) if row["metadata"] else {}
+        if row["thread_id"] != thread_id and about.get("thread_id") == row["thread_id"]:
+            about["thread_id"] = thread_id
         return CheckpointTuple(
             {"configurable": place},
-            self.serde.loads_typed((row["type"], row["checkpoint"])),
-            cast("CheckpointMetadata", json.loads(row["metadata"]) if row["metadata"] else {}),
+            put_together(self.serde, row, reader),
+            cast("CheckpointMetadata", about),
             {"configurable": {**place, "checkpoint_id": parent}} if parent else None,
             pending,
         )
@@ -355,45 +394,28 @@ class SqliteSaver(BaseCheckpointSaver[str]):
     def _delta_history(
         self, tx: Tx, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
-        """Writes since each channel's last snapshot, by the official saver's own walk over the same tables."""
-        if not channels:
-            return {}
-        place = config["configurable"]
-        thread_id, ns = str(place["thread_id"]), place.get("checkpoint_ns", "")
-        target = get_checkpoint_id(config)
-        if not target:
-            head = rows.get_checkpoint(tx, thread_id, ns, None)
-            if head is None:
-                return {channel: {"writes": []} for channel in channels}
-            target = head["checkpoint_id"]
-        connection = cast(SqliteTx, tx).connection
-        chains: dict[str, Any] = {channel: [] for channel in channels}
+        """What was written to each channel since its last snapshot, oldest first, along the checkpoint's ancestors."""
+        at = config["configurable"]
+        view, ns = View(tx, str(at["thread_id"])), str(at.get("checkpoint_ns", ""))
+        reader = Reader(tx, self.serde)
+        written: dict[str, list[PendingWrite]] = {channel: [] for channel in channels}
         seeds: dict[str, Any] = {}
-        seeded: set[str] = set()
-        state: dict[str, Any] = {}
-        for cid, kind, blob in connection.execute(DELTA_STAGE1_SQL, (thread_id, ns, target, thread_id, ns)):
-            if step_walk_with_row(
-                cid=cid,
-                type_tag=kind,
-                blob=blob,
-                target_id=target,
-                serde=self.serde,
-                chain_by_ch=chains,
-                seed_val_by_ch=seeds,
-                walk_state=state,
-                seeded=seeded,
-                channels=channels,
-            ):
+        row = view.get(ns, get_checkpoint_id(config))
+        while len(seeds) < len(written) and row is not None and row["parent_checkpoint_id"]:
+            row = view.get(ns, row["parent_checkpoint_id"])
+            if row is None:
                 break
-        chained = [channel for channel in channels if chains[channel]]
-        sql = build_delta_stage2_sql(has_task_path=True, chain_lens=[len(chains[channel]) for channel in chained])
-        params = [part for channel in chained for part in (thread_id, ns, channel, *chains[channel])]
-        found = [tuple(row) for row in connection.execute(sql, params)] if sql else []
-        return build_delta_channels_writes_history(
-            channels=channels,
-            chain_by_ch=chains,
-            seed_val_by_ch=seeds,
-            seeded=seeded,
-            stage2_rows=found,
-            serde=self.serde,
-        )
+            held, values = self.serde.loads_typed((row["type"], row["checkpoint"]))["channel_values"], None
+            mine = rows.writes_of(tx, row["thread_id"], ns, [row["checkpoint_id"]])
+            mine.sort(key=lambda w: writes_sort_key(w["task_path"], w["task_id"], w["idx"]), reverse=True)
+            for channel in written.keys() - seeds.keys():
+                written[channel] += [(w["task_id"], channel, reader.write(w)) for w in mine if w["channel"] == channel]
+                if channel in held:
+                    values = values or put_together(self.serde, row, reader)["channel_values"]
+                    seeds[channel] = values[channel]
+        history: dict[str, DeltaChannelHistory] = {}
+        for channel, found in written.items():
+            history[channel] = {"writes": found[::-1]}
+            if channel in seeds:
+                history[channel]["seed"] = seeds[channel]
+        return history

@@ -32,7 +32,7 @@ from threadmill.runs.run import Action, Run, active
 from threadmill.scope import ALL
 from threadmill.signals import Signals
 from threadmill_checkpoints.database import Database, Tx
-from threadmill_checkpoints.saver import rows as checkpoints
+from threadmill_checkpoints.saver import pruning
 from threadmill_checkpoints.sealing import CONTEXT
 
 logger = structlog.get_logger("threadmill.worker")
@@ -296,7 +296,7 @@ class Worker:
         status: Any = {"interrupt": "interrupted", "stop": "interrupted"}.get(outcome.ending, outcome.ending)
         paused = {"paused": True} if outcome.paused else {}
         if outcome.undone:
-            checkpoints.delete_for_runs(tx, [run.run_id], run.thread_id)
+            pruning.delete_for_runs(tx, [run.run_id], run.thread_id)
         pending = self._executor.pending(tx, run.thread_id)
         last = [(END, dumps({"run_id": run.run_id, "status": status, **paused, **_asked(pending)}))]
         if outcome.ending in ("error", "timeout"):
@@ -431,7 +431,7 @@ class Worker:
 
     def _undo(self, tx: Tx, run: Run, error: dict[str, str]) -> None:
         """As if the run had never been; the thread says why."""
-        checkpoints.delete_for_runs(tx, [run.run_id], run.thread_id)
+        pruning.delete_for_runs(tx, [run.run_id], run.thread_id)
         threads.undo_run(tx, run.thread_id, error, self._executor.pending(tx, run.thread_id))
         self._log.erase_run(tx, run.thread_id, run.run_id)
         queue.delete(tx, run.run_id)

@@ -1,0 +1,255 @@
+"""Threads that share their beginning with another.
+
+A fork costs a few rows: a copy of the checkpoint it begins at, and where that one's parent lies (`bases`). Whatever
+takes checkpoints from a thread first gives its forks what they need (`detach`), so a fork never loses anything.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import Any
+
+import ormsgpack
+
+from threadmill_checkpoints.database import Row, Tx
+from threadmill_checkpoints.saver import blobs, rows
+
+CHAIN = """WITH RECURSIVE chain (checkpoint_id, parent) AS (
+    SELECT checkpoint_id, parent_checkpoint_id FROM checkpoints
+    WHERE thread_id = :thread_id AND checkpoint_ns = '' AND checkpoint_id = :begin
+    UNION ALL
+    SELECT c.checkpoint_id, c.parent_checkpoint_id FROM chain JOIN checkpoints AS c
+    ON c.thread_id = :thread_id AND c.checkpoint_ns = '' AND c.checkpoint_id = chain.parent)
+SELECT checkpoint_id FROM chain"""
+
+
+class Unknown(LookupError):
+    """There is no such checkpoint."""
+
+
+class View:
+    """The checkpoints of a thread: its own, and those of other threads that it continues. Rows say where they lie."""
+
+    def __init__(self, tx: Tx, thread_id: str) -> None:
+        self.tx, self.thread_id = tx, thread_id
+
+    @cached_property
+    def inherited(self) -> list[tuple[str, list[str]]]:
+        """(thread, its checkpoints of the root graph that are this one's), the nearest thread first."""
+        found: list[tuple[str, list[str]]] = []
+        at = base(self.tx, self.thread_id)
+        while at is not None:
+            source, begin = at
+            ids = [row["checkpoint_id"] for row in self.tx.all(CHAIN, thread_id=source, begin=begin)]
+            found.append((source, ids))
+            at = base(self.tx, source)
+        return found
+
+    def get(self, ns: str, checkpoint_id: str | None) -> Row | None:
+        """The named checkpoint, or the newest."""
+        row = rows.get_checkpoint(self.tx, self.thread_id, ns, checkpoint_id)
+        if row is not None or (checkpoint_id is None and ns == ""):  # a fork's head is its own
+            return row
+        for source, ids in self.inherited:
+            row = self.tx.one(
+                f"SELECT {rows.COLUMNS} FROM checkpoints WHERE thread_id = :source AND checkpoint_ns = :ns "
+                f"AND {rows.THEIRS} AND (:checkpoint_id IS NULL OR checkpoint_id = :checkpoint_id) "
+                "ORDER BY checkpoint_id DESC LIMIT 1",
+                source=source,
+                ns=ns,
+                ids=json.dumps(ids),
+                checkpoint_id=checkpoint_id,
+            )
+            if row is not None:
+                return row
+        return None
+
+    def places(self) -> list[tuple[str, str]]:
+        """(namespace, id) of each."""
+        found: list[tuple[str, str]] = []
+        for source, ids in [(self.thread_id, None), *self.inherited]:
+            which = "TRUE" if ids is None else rows.THEIRS
+            found += [
+                (row["checkpoint_ns"], row["checkpoint_id"])
+                for row in self.tx.all(
+                    f"SELECT checkpoint_ns, checkpoint_id FROM checkpoints WHERE thread_id = :source AND {which}",
+                    source=source,
+                    **({} if ids is None else {"ids": json.dumps(ids)}),
+                )
+            ]
+        return found
+
+    def list(self, *, limit: int, **wanted: Any) -> list[Row]:
+        """Newest first, as `rows.list_checkpoints` has it."""
+        found: list[Row] = []
+        for source, ids in [(self.thread_id, None), *self.inherited]:
+            found += rows.list_checkpoints(self.tx, thread_id=source, within=ids, limit=limit, **wanted)
+        found.sort(key=lambda row: row["checkpoint_id"], reverse=True)
+        return found if limit < 0 else found[:limit]
+
+
+def base(tx: Tx, thread_id: str) -> tuple[str, str] | None:
+    row = tx.one("SELECT source, checkpoint_id FROM bases WHERE thread_id = :thread_id", thread_id=thread_id)
+    return (row["source"], row["checkpoint_id"]) if row else None
+
+
+def fork(tx: Tx, source: str, checkpoint_id: str, target: str) -> None:
+    """`target`, which has no checkpoints yet, begins at a checkpoint of `source` with all that is before it.
+
+    What has been done since that checkpoint, and so leads to the next one, is not in the fork: its tasks are to be done
+    again. What was done since the newest checkpoint of a branch is: answers, and tasks that have ended.
+    """
+    found = View(tx, source).get("", checkpoint_id)
+    if found is None:
+        raise Unknown(f"Checkpoint {checkpoint_id} not found")
+    lies_in = found["thread_id"]
+    _copy(tx, lies_in, target, "checkpoint_ns = '' AND checkpoint_id = :at", at=checkpoint_id)
+    tip = tx.one(
+        "SELECT 1 FROM checkpoints WHERE thread_id = :thread_id AND checkpoint_ns = '' AND parent_checkpoint_id = :at",
+        thread_id=lies_in,
+        at=checkpoint_id,
+    )
+    if tip is None:
+        under = (
+            "(checkpoint_ns, checkpoint_id) IN (SELECT checkpoint_ns, checkpoint_id FROM checkpoints "
+            "WHERE thread_id = :source AND root_id = :at)"
+        )
+        _copy(tx, lies_in, target, "root_id = :at", at=checkpoint_id)
+        _copy_writes(tx, lies_in, target, "checkpoint_ns = '' AND checkpoint_id = :at", at=checkpoint_id)
+        _copy_writes(tx, lies_in, target, under, at=checkpoint_id)
+        made_of = _made_of(tx, target, "checkpoint_ns > ''")
+        tx.many(
+            "INSERT OR IGNORE INTO blob_refs (owner, blob_id, checkpoint_id) VALUES (?, ?, ?)",
+            [(blobs.holder(tx, target).owner, one, since) for one, since in made_of.items()],
+        )
+    if found["parent_checkpoint_id"] and View(tx, lies_in).get("", found["parent_checkpoint_id"]):
+        at = rows.get_checkpoint(tx, lies_in, "", found["parent_checkpoint_id"])
+        inherited = base(tx, lies_in)
+        place = (lies_in, found["parent_checkpoint_id"]) if at is not None else inherited
+        assert place is not None
+        tx.run(
+            "INSERT INTO bases (thread_id, source, checkpoint_id) VALUES (:target, :source, :at)",
+            target=target,
+            source=place[0],
+            at=place[1],
+        )
+    else:
+        _hold(tx, target)
+
+
+def detach(tx: Tx, thread_id: str) -> None:
+    """Its forks get what they have of it: from now on it may lose checkpoints."""
+    for row in tx.all("SELECT thread_id FROM bases WHERE source = :source", source=thread_id):
+        own(tx, row["thread_id"])
+
+
+def detach_all(tx: Tx, thread_id: str) -> None:
+    """So do the forks of its forks."""
+    for row in tx.all("SELECT thread_id FROM bases WHERE source = :source", source=thread_id):
+        detach_all(tx, row["thread_id"])
+        own(tx, row["thread_id"])
+
+
+def own(tx: Tx, thread_id: str) -> None:
+    """The thread gets copies of all that it has from others. Content is not copied."""
+    inherited = View(tx, thread_id).inherited
+    for source, ids in inherited:
+        _copy(tx, source, thread_id, rows.THEIRS, ids=json.dumps(ids))
+        _copy_writes(
+            tx,
+            source,
+            thread_id,
+            "(checkpoint_ns, checkpoint_id) IN (SELECT checkpoint_ns, checkpoint_id FROM checkpoints "
+            f"WHERE thread_id = :source AND {rows.THEIRS})",
+            ids=json.dumps(ids),
+        )
+    if inherited:
+        tx.run("DELETE FROM bases WHERE thread_id = :thread_id", thread_id=thread_id)
+        _hold(tx, thread_id)
+
+
+def copy_thread(tx: Tx, source: str, target: str) -> None:
+    """The whole history, same checkpoint ids; the thread id inside the metadata is rewritten."""
+    _copy(tx, source, target, "TRUE")
+    _copy_writes(tx, source, target, "TRUE")
+    if (at := base(tx, source)) is not None:
+        tx.run(
+            "INSERT INTO bases (thread_id, source, checkpoint_id) VALUES (:target, :source, :at)",
+            target=target,
+            source=at[0],
+            at=at[1],
+        )
+    blobs.share(tx, source, target)
+
+
+def delete_thread(tx: Tx, thread_id: str) -> None:
+    detach(tx, thread_id)
+    for table in ("checkpoints", "writes", "bases"):
+        tx.run(f"DELETE FROM {table} WHERE thread_id = :thread_id", thread_id=thread_id)
+    blobs.release(tx, thread_id)
+
+
+def delete_checkpoints(tx: Tx, thread_id: str, keys: Sequence[tuple[str, str]]) -> None:
+    """Of the thread's own: (namespace, id) of each. Their writes go with them."""
+    if not keys:
+        return
+    detach(tx, thread_id)
+    for table in ("checkpoints", "writes"):
+        tx.many(
+            f"DELETE FROM {table} WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?",
+            [(thread_id, *key) for key in keys],
+        )
+    _hold(tx, thread_id)
+
+
+def _hold(tx: Tx, thread_id: str) -> None:
+    """Exactly what the thread's own checkpoints and writes are made of."""
+    blobs.settle(tx, thread_id, _made_of(tx, thread_id, "TRUE"))
+
+
+def _made_of(tx: Tx, thread_id: str, which: str) -> dict[int, str]:
+    """Blob → the first checkpoint that has it: of the thread's own checkpoints, as `which` says, and all its writes."""
+    found: dict[int, str] = {}
+    for row in tx.all(
+        f"SELECT checkpoint_id, channels FROM checkpoints WHERE thread_id = :thread_id AND channels IS NOT NULL "
+        f"AND {which} ORDER BY checkpoint_id",
+        thread_id=thread_id,
+    ):
+        entries = ormsgpack.unpackb(row["channels"]).values()
+        new = [one for _, _, levels in entries for ids in levels for one in ids if one not in found]
+        found |= _since(blobs.used(tx, new) - found.keys(), row)
+    for row in tx.all(
+        "SELECT checkpoint_id, parts FROM writes WHERE thread_id = :thread_id AND parts IS NOT NULL",
+        thread_id=thread_id,
+    ):
+        new = ormsgpack.unpackb(row["parts"])
+        found |= _since(blobs.used(tx, new) - found.keys(), row)
+    return found
+
+
+def _since(found: Iterable[int], row: Row) -> dict[int, str]:
+    return dict.fromkeys(found, str(row["checkpoint_id"]))
+
+
+def _copy(tx: Tx, source: str, target: str, which: str, **params: Any) -> None:
+    tx.run(
+        f"INSERT OR IGNORE INTO checkpoints ({rows.COLUMNS}) "
+        "SELECT :target, checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, "
+        "CAST(CASE WHEN json_extract(CAST(metadata AS TEXT), '$.thread_id') IS NULL THEN CAST(metadata AS TEXT) "
+        "ELSE json_set(CAST(metadata AS TEXT), '$.thread_id', :target) END AS BLOB), channels, run_id, root_id "
+        f"FROM checkpoints WHERE thread_id = :source AND {which}",
+        source=source,
+        target=target,
+        **params,
+    )
+
+
+def _copy_writes(tx: Tx, source: str, target: str, which: str, **params: Any) -> None:
+    tx.run(
+        f"INSERT OR IGNORE INTO writes ({rows.WRITE_COLUMNS}) "
+        "SELECT :target, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, value, run_id, parts "
+        f"FROM writes WHERE thread_id = :source AND {which}",
+        source=source,
+        target=target,
+        **params,
+    )

@@ -1,0 +1,88 @@
+"""What a thread loses: what a run wrote that is undone, and all but its newest state."""
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from threadmill_checkpoints.database import Row, Tx
+from threadmill_checkpoints.saver import forks, rows
+
+
+def delete_for_runs(tx: Tx, run_ids: Sequence[str], thread_id: str | None = None) -> None:
+    """What these runs wrote: their checkpoints, the writes on them, and their writes on earlier checkpoints. In one
+    thread (its forks keep what they have of it), or in all."""
+    where = "thread_id = :thread_id" if thread_id else ":thread_id IS NULL"
+    which = f"{where} AND run_id IN (SELECT value FROM json_each(:ids))"
+    params: Any = {"ids": json.dumps(list(run_ids)), "thread_id": thread_id}
+    found = f"SELECT thread_id, checkpoint_ns, checkpoint_id FROM checkpoints WHERE {which}"
+    if thread_id is None:  # a fork may have them from a thread, and gets its own when that one loses them
+        for row in tx.all(f"SELECT DISTINCT thread_id FROM ({found})", **params):
+            forks.detach_all(tx, row["thread_id"])
+    doomed = tx.all(found, **params)
+    tx.run(f"DELETE FROM writes WHERE {which}", **params)
+    for thread in {row["thread_id"] for row in doomed}:
+        keys = [(row["checkpoint_ns"], row["checkpoint_id"]) for row in doomed if row["thread_id"] == thread]
+        forks.delete_checkpoints(tx, thread, keys)
+
+
+def keep_latest(tx: Tx, thread_id: str, decode: Callable[[tuple[str, bytes]], Any]) -> int:
+    """Remove all but the newest checkpoint and what it needs, with the writes; returns how many went.
+
+    Needed are the newest checkpoint of each subgraph that keeps its own memory or that the newest step has begun, and
+    the ancestors from which a DeltaChannel is rebuilt. `decode` is a serializer's `loads_typed`.
+    """
+    forks.own(tx, thread_id)
+    there = tx.all(
+        "SELECT checkpoint_ns, checkpoint_id FROM checkpoints WHERE thread_id = :thread_id "
+        "ORDER BY checkpoint_ns, checkpoint_id",
+        thread_id=thread_id,
+    )
+    heads = {row["checkpoint_ns"]: row["checkpoint_id"] for row in there}
+    kept = {
+        (ns, checkpoint_id)
+        for ns, head in heads.items()
+        if not _belongs_to_the_past(rows.get_checkpoint(tx, thread_id, ns, head), heads.get(""))
+        for checkpoint_id in _rebuilt_from(tx, thread_id, ns, head, decode)
+    }
+    doomed = [(row["checkpoint_ns"], row["checkpoint_id"]) for row in there if tuple(row) not in kept]
+    forks.delete_checkpoints(tx, thread_id, doomed)
+    tx.run(  # the oldest that is left begins the history
+        "UPDATE checkpoints SET parent_checkpoint_id = NULL WHERE thread_id = :thread_id AND NOT EXISTS "
+        "(SELECT 1 FROM checkpoints p WHERE p.thread_id = checkpoints.thread_id "
+        "AND p.checkpoint_ns = checkpoints.checkpoint_ns AND p.checkpoint_id = checkpoints.parent_checkpoint_id)",
+        thread_id=thread_id,
+    )
+    return len(doomed)
+
+
+def _belongs_to_the_past(row: Row | None, root: str | None) -> bool:
+    """A call of a subgraph (its namespace names a task) that an earlier checkpoint of the root graph made."""
+    if row is None:
+        return True
+    parents = json.loads(row["metadata"] or b"{}").get("parents") or {}
+    return ":" in row["checkpoint_ns"] and parents.get("", root) != root
+
+
+def _rebuilt_from(
+    tx: Tx, thread_id: str, ns: str, head: str, decode: Callable[[tuple[str, bytes]], Any]
+) -> Sequence[str]:
+    """The checkpoint, and its ancestors back to where each of its delta channels has a snapshot."""
+    # Other channels, too, may have no value; only these have counters somewhere in the metadata.
+    deltas = tx.all(
+        "SELECT DISTINCT counter.key AS channel FROM checkpoints, "
+        "json_each(CAST(metadata AS TEXT), '$.counters_since_delta_snapshot') AS counter "
+        "WHERE thread_id = :thread_id AND checkpoint_ns = :ns",
+        thread_id=thread_id,
+        ns=ns,
+    )
+    missing, kept, at = {row["channel"] for row in deltas}, [head], head
+    while missing and (row := rows.get_checkpoint(tx, thread_id, ns, at)):
+        checkpoint = decode((row["type"], row["checkpoint"]))
+        if at == head:
+            missing &= checkpoint["channel_versions"].keys()
+        missing -= checkpoint["channel_values"].keys()
+        at = row["parent_checkpoint_id"]
+        if not missing or not at or at in kept:
+            break
+        kept.append(at)
+    return kept

@@ -1,0 +1,152 @@
+"""How a checkpoint's values are taken apart on their way into the database, and put together on the way out.
+
+In the row stays a skeleton: the checkpoint with its small values. `channels` says for each other channel how its value
+is made of blobs: {channel: [kind, version, levels]}.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import ormsgpack
+from langgraph.checkpoint.base import ChannelVersions, Checkpoint
+from langgraph.checkpoint.serde.base import SerializerProtocol
+
+from threadmill_checkpoints.database import Row, Tx
+from threadmill_checkpoints.saver import blobs, rows
+from threadmill_checkpoints.saver.blobs import Holder, Levels, Reader
+from threadmill_checkpoints.saver.parts import Kind, Part, join, split
+
+THREADS = 64  # of which it is remembered what they hold
+WIDTH = 32  # digits of the number in LangGraph's versions
+Entry = tuple[Kind, str, Levels]
+Place = tuple[str, str]  # thread, namespace
+
+
+@dataclass(slots=True)
+class Memory:
+    """What is known of the newest checkpoints, so that what has not changed is neither packed nor looked up again. All
+    of it may be forgotten at any time."""
+
+    told: OrderedDict[Place, tuple[str, dict[str, str]]] = field(default_factory=OrderedDict)  # when a put is made
+    entries: OrderedDict[Place, tuple[str, dict[str, Entry]]] = field(default_factory=OrderedDict)  # when it is written
+    holders: OrderedDict[str, Holder] = field(default_factory=OrderedDict)
+
+    def forget(self, place: Place) -> None:
+        self.entries.pop(place, None)
+        self.holders.pop(place[0], None)
+
+
+def _remember(where: OrderedDict[Any, Any], key: Any, value: Any) -> None:
+    where[key] = value
+    where.move_to_end(key)
+    while len(where) > THREADS:
+        where.popitem(last=False)
+
+
+def take_apart(
+    memory: Memory,
+    serde: SerializerProtocol,
+    place: Place,
+    parent: str | None,
+    checkpoint: Checkpoint,
+    new_versions: ChannelVersions,
+) -> tuple[Checkpoint, Callable[[Tx], bytes]]:
+    """The skeleton, and what stores the rest and returns `channels`."""
+    versions = {channel: str(version) for channel, version in checkpoint["channel_versions"].items()}
+    above, known = memory.told.get(place, (None, {}))
+    found: dict[str, tuple[Kind, list[Part]] | None] = {}
+    for channel, value in checkpoint["channel_values"].items():
+        if above != parent or channel in new_versions or known.get(channel, "") != versions.get(channel):
+            if (parts := split(serde, value)) is not None:
+                found[channel] = parts
+        else:
+            found[channel] = None  # as the parent has it
+    _remember(memory.told, place, (checkpoint["id"], {channel: versions.get(channel, "") for channel in found}))
+    values = {channel: None if channel in found else value for channel, value in checkpoint["channel_values"].items()}
+    skeleton = cast("Checkpoint", {**checkpoint, "channel_values": values, **_short(checkpoint)})
+
+    def store(tx: Tx) -> bytes:
+        tx.on_rollback(lambda: memory.forget(place))
+        by = blobs.holder(tx, place[0], memory.holders.get(place[0]))
+        _remember(memory.holders, place[0], by)
+        old = _entries_of(tx, memory, place, parent) if None in found.values() else {}
+        entries: dict[str, Entry] = {}
+        for channel, parts in found.items():
+            version = versions.get(channel, "")
+            if parts is None and channel in old and old[channel][1] == version:
+                entries[channel] = old[channel]
+                continue
+            # The parent is not what it was thought to be: its own transaction failed.
+            kind, parted = parts or split(serde, checkpoint["channel_values"][channel]) or ("one", [])
+            ids = blobs.put(tx, by, serde, parted, checkpoint["id"])
+            entries[channel] = (kind, version, blobs.grow(tx, by, ids, checkpoint["id"]))
+        _remember(memory.entries, place, (checkpoint["id"], entries))
+        return ormsgpack.packb(entries)
+
+    return skeleton, store
+
+
+def _entries_of(tx: Tx, memory: Memory, place: Place, checkpoint_id: str | None) -> dict[str, Entry]:
+    at, entries = memory.entries.get(place, (None, {}))
+    if at == checkpoint_id:
+        return entries
+    row = rows.get_checkpoint(tx, *place, checkpoint_id) if checkpoint_id else None
+    return entries_of(row) if row is not None else {}
+
+
+def entries_of(row: Row) -> dict[str, Entry]:
+    return {} if row["channels"] is None else cast("dict[str, Entry]", ormsgpack.unpackb(row["channels"]))
+
+
+def put_together(serde: SerializerProtocol, row: Row, reader: Reader) -> Checkpoint:
+    checkpoint = cast("Checkpoint", serde.loads_typed((row["type"], row["checkpoint"])))
+    if row["channels"] is None:
+        return checkpoint
+    for channel, (kind, _, levels) in entries_of(row).items():
+        checkpoint["channel_values"][channel] = join(kind, reader.values(reader.ids(levels)))
+    return cast("Checkpoint", {**checkpoint, **_long(checkpoint)})
+
+
+def learn(memory: Memory, place: Place, row: Row, owner: Row | None, reader: Reader) -> None:
+    """From the newest checkpoint as it was read, with `owner` from the same transaction."""
+    if row["channels"] is None:
+        return
+    entries = entries_of(row)
+    _remember(memory.told, place, (row["checkpoint_id"], {channel: one[1] for channel, one in entries.items()}))
+    if owner is not None and place[0] not in memory.holders:
+        _remember(memory.holders, place[0], Holder(owner["owner"], owner["generation"], dict(reader.known)))
+
+
+# Versions are numbers of 32 digits with a fraction; the zeros before them are not stored.
+
+
+def _short(checkpoint: Checkpoint) -> dict[str, Any]:
+    return _each_version(checkpoint, lambda one: _strip(one) if isinstance(one, str) else one)
+
+
+def _long(checkpoint: Checkpoint) -> dict[str, Any]:
+    return _each_version(checkpoint, lambda one: _fill(one) if isinstance(one, str) else one)
+
+
+def _each_version(checkpoint: Checkpoint, change: Callable[[Any], Any]) -> dict[str, Any]:
+    seen: Mapping[str, Any] = checkpoint["versions_seen"]
+    return {
+        "channel_versions": {name: change(one) for name, one in checkpoint["channel_versions"].items()},
+        "versions_seen": {
+            node: {name: change(one) for name, one in versions.items()} for node, versions in seen.items()
+        },
+    }
+
+
+def _strip(version: str) -> str:
+    number, dot, _ = version.partition(".")
+    if len(number) != WIDTH or not dot or not number.isdigit():
+        return version
+    return version.lstrip("0") or version
+
+
+def _fill(version: str) -> str:
+    number, dot, _ = version.partition(".")
+    return version.rjust(len(version) + WIDTH - len(number), "0") if dot and len(number) < WIDTH else version
