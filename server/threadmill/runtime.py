@@ -51,6 +51,7 @@ from threadmill_checkpoints.migrate import migrate_sqlite
 from threadmill_checkpoints.saver import pruning
 from threadmill_checkpoints.saver.deferred import DeferredSaver
 from threadmill_checkpoints.saver.sqlite import SqliteSaver
+from threadmill_checkpoints.saver.states import Memory
 from threadmill_checkpoints.sealing import Vault, under
 from threadmill_checkpoints.serde import SealedSerializer, Serializer
 from threadmill_checkpoints.sqlite import SqliteDatabase
@@ -362,8 +363,10 @@ async def open_runtime(project: Project, settings: Settings, graphs: Graphs) -> 
     memory = _open_store(project, database, index)
     serde = Serializer(project.allowed_types) if vault is None else SealedSerializer(project.allowed_types, vault)
 
+    states = Memory()
+
     def new_saver(*, defer: bool = False, **options: Any) -> SqliteSaver:
-        return (DeferredSaver if defer else SqliteSaver)(database, serde=serde, **options)
+        return (DeferredSaver if defer else SqliteSaver)(database, serde=serde, memory=states, **options)
 
     executor = Executor(graphs, database, memory, new_saver, settings.run_timeout_s, settings.recursion_limit)
     limits = Limits(settings.max_concurrent_runs, settings.lease_s, settings.max_attempts, settings.on_crash)

@@ -9,7 +9,7 @@ A thread holds a part from the first checkpoint on that has it. What no thread h
 import copy
 import json
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -26,7 +26,7 @@ Ids = list[int]
 Levels = list[Ids]  # ids of parts, of nodes, of nodes of nodes, … that are not yet in a full node
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Holder:
     """What a thread holds, as far as it is known: part → id. Not valid any more when `generation` has moved on."""
 
@@ -48,6 +48,10 @@ def holder(tx: Tx, thread_id: str, at: Holder | None = None) -> Holder:
     return Holder(row["owner"], row["generation"])
 
 
+class Stale(Exception):
+    """A part that was read is not held any more."""
+
+
 def owner(tx: Tx, thread_id: str) -> Row | None:
     return tx.one("SELECT owner, generation FROM blob_owners WHERE thread_id = :thread_id", thread_id=thread_id)
 
@@ -58,6 +62,16 @@ def put(tx: Tx, by: Holder, serde: SerializerProtocol, found: Iterable[Part], ch
 
 
 def _put(tx: Tx, by: Holder, serde: SerializerProtocol, part: Part, checkpoint_id: str) -> int:
+    if part.at is not None and part.at[0] is by:
+        return part.at[1]
+    if not part.key:
+        raise Stale
+    found = _find(tx, by, serde, part, checkpoint_id)
+    part.at = (by, found)
+    return found
+
+
+def _find(tx: Tx, by: Holder, serde: SerializerProtocol, part: Part, checkpoint_id: str) -> int:
     key = part.kind.encode() + b":" + part.key
     if (known := by.known.get(key)) is not None:
         return known
@@ -123,7 +137,15 @@ def _node(tx: Tx, by: Holder, ids: Ids, checkpoint_id: str) -> int:
 class Reader:
     """Reads parts in one transaction, each once: states that share a part share the object that it becomes."""
 
-    def __init__(self, tx: Tx, serde: SerializerProtocol) -> None:
+    def __init__(
+        self,
+        tx: Tx,
+        serde: SerializerProtocol,
+        learn: Callable[[int, Any, int], None] = lambda *_: None,
+        here: Callable[[Iterable[int]], dict[int, Any]] = lambda _: {},
+    ) -> None:
+        """`here` knows some values already; `learn` gets (blob, value, bytes) of the others."""
+        self._learn, self._here = learn, here
         self.known: dict[bytes, int] = {}  # as in Holder: all that was read
         self._tx, self._serde = tx, serde
         self._nodes: dict[int, Ids] = {}
@@ -138,7 +160,9 @@ class Reader:
 
     def values(self, ids: Sequence[int]) -> list[Any]:
         if missing := [one for one in dict.fromkeys(ids) if one not in self._values]:
-            self._values |= zip(missing, self._read(missing), strict=True)
+            self._values |= self._here(missing)
+            if missing := [one for one in missing if one not in self._values]:
+                self._values |= zip(missing, self._read(missing), strict=True)
         seen, found = set[int](), list[Any]()
         for one in ids:  # what stands in a list twice is two objects
             found.append(copy.deepcopy(self._values[one]) if one in seen else self._values[one])
@@ -170,6 +194,12 @@ class Reader:
             packed.append((kind, data))
             if row["parts"] is None:
                 self.known[kind.encode() + b":" + data] = one
+        found = self._unpacked(packed, plain)
+        for one, value, (_, data) in zip(ids, found, packed, strict=True):
+            self._learn(one, value, len(data))
+        return found
+
+    def _unpacked(self, packed: list[tuple[str, bytes]], plain: bool) -> list[Any]:
         if not isinstance(self._serde, Serializer):
             return [self._serde.loads_typed(one) for one in packed]
         if plain:  # an array of them is read in one go

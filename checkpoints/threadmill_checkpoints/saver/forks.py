@@ -103,6 +103,7 @@ def fork(tx: Tx, source: str, checkpoint_id: str, target: str) -> None:
     if found is None:
         raise Unknown(f"Checkpoint {checkpoint_id} not found")
     lies_in = found["thread_id"]
+    blobs.holder(tx, target)
     _copy(tx, lies_in, target, "checkpoint_ns = '' AND checkpoint_id = :at", at=checkpoint_id)
     tip = tx.one(
         "SELECT 1 FROM checkpoints WHERE thread_id = :thread_id AND checkpoint_ns = '' AND parent_checkpoint_id = :at",

@@ -5,7 +5,7 @@ the value again; nothing here knows the database.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, Literal
 
@@ -29,36 +29,44 @@ SMALL = 32
 Kind = Literal["one", "list", "runs", "map", "slist", "sruns", "smap"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Part:
-    """`key` says what it is, content and all; `message_id` if it is a message."""
+    """`key` says what it is, content and all; it is empty if only the blob is known, which was read. `message_id` if it
+    is a message. `at`: the blob, and who knows that."""
 
     key: bytes
     kind: str
-    data: bytes
+    data: bytes = b""
     inside: tuple["Part", ...] = ()
     message_id: str | None = None
+    at: tuple[object, int] | None = None
+    size: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.size = len(self.data) + sum(one.size for one in self.inside)
 
     @property
     def digest(self) -> bytes:
         return blake2b(self.key, digest_size=16).digest()
 
 
-def split(serde: SerializerProtocol, value: Any) -> tuple[Kind, list[Part]] | None:
-    """None if the value is small, or of a kind that only its serializer understands."""
+def split(
+    serde: SerializerProtocol, value: Any, items: Callable[[list[Any]], list[Part]] | None = None
+) -> tuple[Kind, list[Part]] | None:
+    """None if the value is small, or of a kind that only its serializer understands. `items` makes parts of a list."""
     if not isinstance(serde, Serializer) or value is None or type(value) in (bool, int, float):
         return None
     prefix, inner = ("s", value.value) if isinstance(value, _DeltaSnapshot) else ("", value)
     kind, found = "one", None
     if type(inner) is list and inner:
-        kind, found = "list", [part(serde, item) for item in inner]
-        if sum(len(one.key) for one in found) <= SMALL * len(found) and not any(one.inside for one in found):
+        kind, found = "list", items(inner) if items else [part(serde, item) for item in inner]
+        if sum([one.size for one in found]) <= SMALL * len(found):
             kind, found = "runs", [part(serde, inner[at : at + RUN]) for at in range(0, len(inner), RUN)]
     elif type(inner) is dict and inner:
         kind, found = "map", [part(serde, pair) for pair in inner.items()]
     if found is None:
         prefix, found = "", [part(serde, value)]
-    worth_it = sum(len(one.data) for one in found) >= INLINE or any(one.inside or one.message_id for one in found)
+    worth_it = sum([one.size for one in found]) >= INLINE or any(one.message_id for one in found)
     return (f"{prefix}{kind}", found) if worth_it else None  # type: ignore[return-value]
 
 

@@ -82,13 +82,14 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         serde: SerializerProtocol | None = None,
         guard: Callable[[Tx], None] = lambda _: None,
         wait: bool = True,
+        memory: Memory | None = None,
     ) -> None:
         super().__init__(serde=serde or Serializer())
         self.database = database
         self.guard = guard
         self.wait = wait
         self.ahead = _Ahead()  # this and the next are shared with the clones that `with_allowlist` makes
-        self.memory = Memory()
+        self.memory = memory or Memory()  # may be that of other savers of the same database
 
     def get_next_version(self, current: str | int | None, channel: None) -> str:
         number = int(str(current).split(".")[0]) if current is not None else 0
@@ -338,12 +339,10 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         row = View(tx, place[0]).get(place[1], get_checkpoint_id(config))
         if row is None:
             return None
-        reader = Reader(tx, self.serde)
-        found = self._tuple(
-            place[0], row, rows.writes_of(tx, row["thread_id"], place[1], [row["checkpoint_id"]]), reader
-        )
-        learn(self.memory, place, row, blobs.owner(tx, place[0]), reader)
-        return found
+        learn(self.memory, place, row)
+        reader = self.memory.reader(tx, self.serde, place[0])
+        writes = rows.writes_of(tx, row["thread_id"], place[1], [row["checkpoint_id"]])
+        return self._tuple(place[0], row, writes, reader)
 
     def _list_page(
         self,

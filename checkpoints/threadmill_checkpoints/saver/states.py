@@ -7,6 +7,7 @@ is made of blobs: {channel: [kind, version, levels]}.
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, cast
 
 import ormsgpack
@@ -16,7 +17,9 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from threadmill_checkpoints.database import Row, Tx
 from threadmill_checkpoints.saver import blobs, rows
 from threadmill_checkpoints.saver.blobs import Holder, Levels, Reader
-from threadmill_checkpoints.saver.parts import Kind, Part, join, split
+from threadmill_checkpoints.saver.hot import Hot
+from threadmill_checkpoints.saver.parts import Kind, Part, join, part, split
+from threadmill_checkpoints.serde import Serializer
 
 THREADS = 64  # of which it is remembered what they hold
 WIDTH = 32  # digits of the number in LangGraph's versions
@@ -32,10 +35,30 @@ class Memory:
     told: OrderedDict[Place, tuple[str, dict[str, str]]] = field(default_factory=OrderedDict)  # when a put is made
     entries: OrderedDict[Place, tuple[str, dict[str, Entry]]] = field(default_factory=OrderedDict)  # when it is written
     holders: OrderedDict[str, Holder] = field(default_factory=OrderedDict)
+    hot: Hot = field(default_factory=Hot)
 
     def forget(self, place: Place) -> None:
         self.entries.pop(place, None)
         self.holders.pop(place[0], None)
+
+    def reader(self, tx: Tx, serde: SerializerProtocol, thread_id: str) -> Reader:
+        """Of the newest state of a thread."""
+        owner = blobs.owner(tx, thread_id)
+        if owner is None:
+            return Reader(tx, serde)
+        by = self.holders.get(thread_id)
+        if by is None or (by.owner, by.generation) != (owner["owner"], owner["generation"]):
+            by = Holder(owner["owner"], owner["generation"])
+            _remember(self.holders, thread_id, by)
+
+        def learn(blob_id: int, value: Any, size: int) -> None:
+            part = Part(b"", "", message_id=getattr(value, "id", None), at=(by, blob_id))
+            part.size = size
+            self.hot.keep(thread_id, value, part)
+
+        reader = Reader(tx, serde, learn, partial(self.hot.values, thread_id))
+        reader.known = by.known
+        return reader
 
 
 def _remember(where: OrderedDict[Any, Any], key: Any, value: Any) -> None:
@@ -57,15 +80,22 @@ def take_apart(
     versions = {channel: str(version) for channel, version in checkpoint["channel_versions"].items()}
     above, known = memory.told.get(place, (None, {}))
     found: dict[str, tuple[Kind, list[Part]] | None] = {}
+
+    def items(listed: list[Any]) -> list[Part]:
+        return memory.hot.parts(place[0], listed, lambda item: part(cast("Serializer", serde), item))
+
     for channel, value in checkpoint["channel_values"].items():
         if above != parent or channel in new_versions or known.get(channel, "") != versions.get(channel):
-            if (parts := split(serde, value)) is not None:
+            if (parts := split(serde, value, items)) is not None:
                 found[channel] = parts
         else:
             found[channel] = None  # as the parent has it
     _remember(memory.told, place, (checkpoint["id"], {channel: versions.get(channel, "") for channel in found}))
     values = {channel: None if channel in found else value for channel, value in checkpoint["channel_values"].items()}
     skeleton = cast("Checkpoint", {**checkpoint, "channel_values": values, **_short(checkpoint)})
+
+    def again(channel: str) -> tuple[Kind, list[Part]]:
+        return split(serde, checkpoint["channel_values"][channel]) or ("one", [])
 
     def store(tx: Tx) -> bytes:
         tx.on_rollback(lambda: memory.forget(place))
@@ -79,8 +109,12 @@ def take_apart(
                 entries[channel] = old[channel]
                 continue
             # The parent is not what it was thought to be: its own transaction failed.
-            kind, parted = parts or split(serde, checkpoint["channel_values"][channel]) or ("one", [])
-            ids = blobs.put(tx, by, serde, parted, checkpoint["id"])
+            kind, parted = parts or again(channel)
+            try:
+                ids = blobs.put(tx, by, serde, parted, checkpoint["id"])
+            except blobs.Stale:
+                kind, parted = again(channel)
+                ids = blobs.put(tx, by, serde, parted, checkpoint["id"])
             entries[channel] = (kind, version, blobs.grow(tx, by, ids, checkpoint["id"]))
         _remember(memory.entries, place, (checkpoint["id"], entries))
         return ormsgpack.packb(entries)
@@ -109,14 +143,11 @@ def put_together(serde: SerializerProtocol, row: Row, reader: Reader) -> Checkpo
     return cast("Checkpoint", {**checkpoint, **_long(checkpoint)})
 
 
-def learn(memory: Memory, place: Place, row: Row, owner: Row | None, reader: Reader) -> None:
-    """From the newest checkpoint as it was read, with `owner` from the same transaction."""
-    if row["channels"] is None:
-        return
-    entries = entries_of(row)
-    _remember(memory.told, place, (row["checkpoint_id"], {channel: one[1] for channel, one in entries.items()}))
-    if owner is not None and place[0] not in memory.holders:
-        _remember(memory.holders, place[0], Holder(owner["owner"], owner["generation"], dict(reader.known)))
+def learn(memory: Memory, place: Place, row: Row) -> None:
+    """From the checkpoint that a run begins at."""
+    if row["channels"] is not None and place not in memory.told:
+        entries = entries_of(row)
+        _remember(memory.told, place, (row["checkpoint_id"], {channel: one[1] for channel, one in entries.items()}))
 
 
 # Versions are numbers of 32 digits with a fraction; the zeros before them are not stored.

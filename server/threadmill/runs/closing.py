@@ -42,7 +42,7 @@ async def close(graph: Graph, saver: DeferredSaver, config: Any, run: Run, told:
     write: Callable[[Tx], None] = saver.write
     if any(isinstance(channel, DeltaChannel) for channel in graph.channels.values()):
         # Such a channel is rebuilt from what is stored: an update cannot wait for the others.
-        graph.checkpointer = SqliteSaver(saver.database, serde=saver.serde, guard=saver.guard)
+        graph.checkpointer = SqliteSaver(saver.database, serde=saver.serde, guard=saver.guard, memory=saver.memory)
         write = saver.guard
     turn = await broken_off(graph, config, run, told)
     return Closed(await _apply(graph, turn, repair.STOPPED), write)
