@@ -119,7 +119,7 @@ class Screen:
         """Nothing that the log has after `after` is missing here, and nothing here is different there."""
         for seq, meant in truth.meaning.items():
             if seq > after:
-                assert self.meaning.get(seq) == meant, seq
+                assert self.meaning.get(seq) == meant, f"{seq}: {self.meaning.get(seq)} where the log has {meant}"
 
 
 def plain(content: Any) -> str:
