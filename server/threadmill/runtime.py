@@ -25,6 +25,7 @@ from threadmill.crons import Cron, Ticker
 from threadmill.errors import ConfigError, Unavailable
 from threadmill.events.compaction import Compaction
 from threadmill.events.log import EventLog
+from threadmill.events.recall import Recall
 from threadmill.graphs import Graphs, imported, load_auth
 from threadmill.ids import new_id, stamp
 from threadmill.jsonable import dumps
@@ -359,9 +360,10 @@ async def open_runtime(project: Project, settings: Settings, graphs: Graphs) -> 
     vault = encryption.load(project)
     database = _open_sqlite(settings, index, vault)
     signals = Signals()
-    log = EventLog(database, signals, flush_s=settings.flush_ms / 1000, ring_bytes=settings.ring_bytes)
-    memory = _open_store(project, database, index)
     serde = Serializer(project.allowed_types) if vault is None else SealedSerializer(project.allowed_types, vault)
+    recall = Recall(serde)
+    log = EventLog(database, signals, flush_s=settings.flush_ms / 1000, ring_bytes=settings.ring_bytes, recall=recall)
+    memory = _open_store(project, database, index)
 
     states = Memory()
 
@@ -407,7 +409,9 @@ async def open_runtime(project: Project, settings: Settings, graphs: Graphs) -> 
         retention = asyncio.create_task(runtime.retention.run())
         sending = asyncio.create_task(runtime.webhooks.run())
         compaction = asyncio.create_task(
-            Compaction(database, settings.compact_after_s, min(60.0, max(0.1, settings.compact_after_s / 4))).run()
+            Compaction(
+                database, settings.compact_after_s, min(60.0, max(0.1, settings.compact_after_s / 4)), recall
+            ).run()
         )
         ticker = asyncio.create_task(Ticker(database, signals, runtime.submit_cron).run())
         try:

@@ -117,6 +117,40 @@ def test_a_server_folds_what_has_ended_and_the_file_gets_smaller(
     assert sizes[1] < sizes[0] / 4, sizes
 
 
+def test_a_state_is_in_the_log_only_until_it_is_folded(start_server: Callable[..., Server]) -> None:
+    """Else the log of a conversation would grow with the square of its length."""
+    server = start_server(THREADMILL_COMPACT_AFTER="3600")
+    thread = "00000000-0000-4000-8000-000000000042"
+    with httpx.Client(base_url=server.url, timeout=30) as http:
+        http.post("/threads", json={"thread_id": thread}).raise_for_status()
+        runs = []
+        for n in range(12):
+            said = {"messages": [{"role": "user", "content": f"{n}: " + "word " * 100}], "n_tokens": 1}
+            body = {"assistant_id": "chat", "input": said, "stream_mode": ["values"], "stream_resumable": True}
+            run = http.post(f"/threads/{thread}/runs", json=body).json()["run_id"]
+            http.get(f"/threads/{thread}/runs/{run}/join").raise_for_status()
+            runs.append(run)
+        join = f"/threads/{thread}/runs/{{}}/stream?stream_mode=values"
+        told = [_data(http.get(join.format(run)).text)[-1] for run in runs]
+        assert len(told[-1]["messages"]) == 24
+        server.env["THREADMILL_COMPACT_AFTER"] = "0"
+        server.restart()
+
+        async def folded() -> bool:
+            return all("values" not in {event.method for event in stored(server, run)} for run in runs[4:])
+
+        import anyio
+
+        anyio.run(until, folded)
+    with httpx.Client(base_url=server.url, timeout=30) as http:
+        assert [_data(http.get(join.format(run)).text)[-1] for run in runs] == told, "each run still tells its state"
+        sizes = [sum(len(event.data) for event in stored(server, run)) for run in (runs[5], runs[-1])]
+        assert sizes[1] < sizes[0] + 200, sizes
+        http.post("/threads/prune", json={"thread_ids": [thread], "strategy": "keep_latest"}).raise_for_status()
+        assert _data(http.get(join.format(runs[-1])).text)[-1] == told[-1]
+        assert told[5] not in _data(http.get(join.format(runs[5])).text), "its checkpoint was pruned"
+
+
 def _data(stream: str) -> list[Any]:
     return [orjson.loads(line[6:]) for line in stream.split("\n") if line.startswith("data: ")]
 

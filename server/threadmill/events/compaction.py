@@ -16,6 +16,7 @@ from langchain_core.messages import AIMessageChunk, message_chunk_to_message
 
 from threadmill.events.event import METADATA, Event, pack, unpack
 from threadmill.events.log import ROOM
+from threadmill.events.recall import Recall
 from threadmill.ids import stamp
 from threadmill.jsonable import dumps
 from threadmill_checkpoints.database import Database, Row, Tx
@@ -115,6 +116,7 @@ class Compaction:
     database: Database
     after_s: float
     every_s: float
+    recall: Recall
 
     async def run(self) -> None:
         while True:
@@ -130,7 +132,9 @@ class Compaction:
         due = await self.database.read(_due, self.after_s)
         for thread_id, run_id in due:
             rows = await self.database.read(_rows, thread_id, run_id)
-            folded = await asyncio.to_thread(_fold, run_id, rows)
+            kept = await asyncio.to_thread(_folded, run_id, rows)
+            kept = await self.database.read(self.recall.leave_out, thread_id, run_id, kept)
+            folded = await asyncio.to_thread(_paged, kept, rows)
             await self.database.write(_replace, thread_id, run_id, folded)
         return len(due)
 
@@ -153,9 +157,12 @@ def _rows(tx: Tx, thread_id: str, run_id: str) -> list[Row]:
     )
 
 
-def _fold(run_id: str, rows: list[Row]) -> list[tuple[int, int, str, bytes]]:
+def _folded(run_id: str, rows: list[Row]) -> list[Event]:
+    return compact(event for row in rows for event in unpack(run_id, row["data"]))
+
+
+def _paged(kept: list[Event], rows: list[Row]) -> list[tuple[int, int, str, bytes]]:
     """(first number, last number, time, data) of the rows that take the place of these."""
-    kept = compact(event for row in rows for event in unpack(run_id, row["data"]))
     pages = [kept[start : start + ROW_EVENTS] for start in range(0, len(kept), ROW_EVENTS)]
     return [(page[0].seq, page[-1].seq, rows[-1]["at"], pack(page)) for page in pages]
 

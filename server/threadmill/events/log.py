@@ -16,6 +16,7 @@ from functools import partial
 from itertools import groupby
 
 from threadmill.events.event import Event, pack, unpack
+from threadmill.events.recall import Recall
 from threadmill.signals import Signals
 from threadmill_checkpoints.database import Database, Tx
 
@@ -72,8 +73,15 @@ class EventLog:
     """`flush_s`: longest time an event stays off the disk; `ring_bytes`: memory per thread for recent events."""
 
     def __init__(
-        self, database: Database, signals: Signals, *, flush_s: float = 0.02, ring_bytes: int = 4 << 20
+        self,
+        database: Database,
+        signals: Signals,
+        *,
+        flush_s: float = 0.02,
+        ring_bytes: int = 4 << 20,
+        recall: Recall | None = None,
     ) -> None:
+        self._recall = recall
         self._database = database
         self._signals = signals
         self._flush_s = flush_s
@@ -258,7 +266,7 @@ class EventLog:
                     # What gets to the disk wakes us: a heartbeat is no reason to read it again.
                     if events is None and (not quiet or time.monotonic() - looked > LOOK_S):
                         looked = time.monotonic()
-                        events = await self._database.read(_page, thread_id, after)
+                        events = await self._database.read(self._stored, thread_id, after)
                         if not events and floor is not None:  # up to there are only numbers that nobody used
                             after = floor
                             continue
@@ -286,6 +294,10 @@ class EventLog:
             if not batch or batch[-1].seq + ROOM > highest:
                 break
         return found
+
+    def _stored(self, tx: Tx, thread_id: str, after: int) -> list[Event]:
+        found = _page(tx, thread_id, after)
+        return found if self._recall is None else self._recall.restore(tx, thread_id, found)
 
     @staticmethod
     def stored(tx: Tx, thread_id: str, run_id: str, after: int) -> list[Event]:
