@@ -167,17 +167,7 @@ class SqliteDatabase:
         return writer
 
     def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self.path, isolation_level=None, check_same_thread=False, timeout=10, cached_statements=256
-        )
-        connection.row_factory = sqlite3.Row
-        connection.execute("PRAGMA foreign_keys=ON")
-        connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
-        opened = self._vault and looking_into(self._vault, _json_contains, "thread", "values")
-        connection.create_function("json_contains", 2, _json_contains, deterministic=True)
-        connection.create_function("json_contains_sealed", 2, opened or _json_contains, deterministic=True)
-        connection.create_function("json_matches", 2, _json_matches, deterministic=True)
-        return connection
+        return connect(self.path, self._vault)
 
     async def write(self, fn: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._call(self._writes, fn, *args, **kwargs)
@@ -294,6 +284,22 @@ class SqliteDatabase:
                     connection.execute("ROLLBACK")
             _deliver([job])
         connection.close()
+
+
+def connect(path: Path, vault: Vault | None = None, *, read_only: bool = False) -> sqlite3.Connection:
+    """To the file, which is made when it is missing unless `read_only`, with the functions that our SQL uses."""
+    target = f"{path.absolute().as_uri()}?mode=ro" if read_only else path
+    connection = sqlite3.connect(
+        target, isolation_level=None, check_same_thread=False, timeout=10, cached_statements=256, uri=read_only
+    )
+    connection.row_factory = sqlite3.Row
+    connection.execute("PRAGMA foreign_keys=ON")
+    connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
+    opened = vault and looking_into(vault, _json_contains, "thread", "values")
+    connection.create_function("json_contains", 2, _json_contains, deterministic=True)
+    connection.create_function("json_contains_sealed", 2, opened or _json_contains, deterministic=True)
+    connection.create_function("json_matches", 2, _json_matches, deterministic=True)
+    return connection
 
 
 def _commit(connection: sqlite3.Connection, jobs: list[Job], now: datetime, vault: Vault | None = None) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from threadmill.commands import imports
 from threadmill.config import Settings, load_settings
 from threadmill.errors import ConfigError, ThreadmillError
 from threadmill.langgraph_json.project import Project, apply_environment, load_project
@@ -100,6 +101,9 @@ def child(
     project, settings = _load(config, host, port, data_dir, insecure)
     note = None if again else "Starts again when code changes; Ctrl-C stops it"
     _serve(project, settings, socket.socket(fileno=fd), keep_going=True, note=note)
+
+
+cli.command("import")(imports.import_)
 
 
 @cli.command()

@@ -11,15 +11,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from pathlib import Path
-from typing import IO, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import structlog
 from langchain_core.embeddings import Embeddings
 from langgraph.store.base import TTLConfig
 from langgraph_sdk import Auth
 
-from threadmill import assistants, egress, encryption, threads, webhooks
+from threadmill import assistants, datadir, egress, encryption, threads, webhooks
 from threadmill.config import Settings
 from threadmill.crons import Cron, Ticker
 from threadmill.errors import ConfigError, Unavailable
@@ -355,7 +354,7 @@ async def open_runtime(project: Project, settings: Settings, graphs: Graphs) -> 
     """Open the data directory, take over what a dead server left, and run until the context ends; then drain."""
     index = _index(project)
     settings.data_dir.mkdir(parents=True, exist_ok=True)
-    lock = _lock(settings.data_dir)
+    lock = datadir.lock(settings.data_dir)
     name = f"{socket.gethostname()}:{os.getpid()}:{new_id()}"
     vault = encryption.load(project)
     database = _open_sqlite(settings, index, vault)
@@ -464,7 +463,7 @@ def _open_sqlite(settings: Settings, index: Index | None, vault: Vault | None) -
 
     try:
         return SqliteDatabase(
-            settings.data_dir / "threadmill.sqlite",
+            settings.data_dir / datadir.FILE,
             synchronous="NORMAL" if settings.sqlite_synchronous == "NORMAL" else "FULL",
             prepare=prepare,
             vault=vault,
@@ -530,23 +529,3 @@ async def _sweep(memory: Store, every_s: float) -> None:
                 logger.info("expired items removed from the store", items=removed)
         except Exception:  # the next one may succeed: a full disk, a lock
             logger.exception("the store could not be swept")
-
-
-def _lock(folder: Path) -> IO[str]:
-    """One server per data directory; the lock goes with the process, however it ends."""
-    file = (folder / "lock").open("a+")
-    try:
-        if os.name == "nt":
-            import msvcrt
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        raise ConfigError(
-            f"Another Threadmill server uses {folder}: stop it, or give this one another --data-dir."
-        ) from None
-    return file

@@ -6,6 +6,7 @@
 import json
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,27 +93,55 @@ def test_every_key_of_langgraph_json_is_documented() -> None:
 
 
 def _commands() -> dict[str, click.Command]:
-    """By name; the empty one is `threadmill` itself."""
-    group: Any = typer.main.get_command(cli)
-    return {"": group, **{name: command for name, command in group.commands.items() if not command.hidden}}
+    """By the words one types; `threadmill` is itself one."""
+    return dict(_below("threadmill", typer.main.get_command(cli)))
+
+
+def _below(name: str, command: Any) -> Iterator[tuple[str, click.Command]]:
+    yield name, command
+    for word, inner in getattr(command, "commands", {}).items():
+        if not inner.hidden:
+            yield from _below(f"{name} {word}", inner)
+
+
+def _flags(command: click.Command) -> set[str]:
+    return {name for one in command.params if one.param_type_name == "option" for name in one.opts}
+
+
+def _section(text: str, name: str) -> str:
+    """What cli.md says of a command."""
+    found = re.search(rf"^##+ `{re.escape(name)}[^\n]*`$(.*?)(?=^##|\Z)", text, re.MULTILINE | re.DOTALL)
+    return found[0] if found else ""
 
 
 def test_every_command_and_flag_is_documented() -> None:
-    text = page("configuration.md")
-    words = {word for span in named(text) for word in span.split()}
-    missing = [name for name in _commands() if f"`threadmill {name}" not in text]
-    for command in _commands().values():
+    text = page("cli.md")
+    shared = named(text.partition("\n## ")[0])  # what several take stands before the first section
+    missing = []
+    for name, command in _commands().items():
+        if getattr(command, "commands", None) and name != "threadmill":
+            continue  # a group, which does nothing itself
+        section = text if name == "threadmill" else _section(text, name)
+        words = {word for span in named(section) | shared for word in span.split()}
+        missing += [name] if not section else []
         for parameter in command.params:
-            names = parameter.opts if parameter.param_type_name == "option" else [parameter.name.upper()]
-            missing += [name for name in names if name not in words]
+            names = (
+                parameter.opts
+                if parameter.param_type_name == "option"
+                else [parameter.metavar or str(parameter.name).upper()]
+            )
+            missing += [f"{name}: {one}" for one in names if one.strip("[].") not in {w.strip("[].") for w in words}]
     assert not missing
 
 
 def test_no_flag_is_invented() -> None:
-    known = {"--help", *(option for command in _commands().values() for p in command.params for option in p.opts)}
+    commands = _commands()
+    every = {"--help", *(flag for command in commands.values() for flag in _flags(command))}
     for file in PAGES:
-        for line in re.findall(r"threadmill (?:serve|dev|init)[^\n`]*", file.read_text("utf-8")):
-            assert set(re.findall(r"(?<!\w)--[a-z-]+", line)) <= known, f"{file.name}: {line}"
+        for line in re.findall(r"threadmill [a-z]+[^\n`]*", file.read_text("utf-8")):
+            name = max((one for one in commands if f"{line} ".startswith(f"{one} ")), key=len, default="threadmill")
+            known = every if name == "threadmill" else _flags(commands[name]) | {"--help"}
+            assert set(re.findall(r"(?<![\w-])--[a-z-]+", line)) <= known, f"{file.name}: {line}"
 
 
 # HTTP

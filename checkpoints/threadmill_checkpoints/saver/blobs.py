@@ -97,6 +97,13 @@ def _find(tx: Tx, by: Holder, serde: SerializerProtocol, part: Part, checkpoint_
     return found
 
 
+def inside(tx: Tx, serde: SerializerProtocol, part: Part, thread_id: str, checkpoint_id: str) -> bytes | None:
+    """What is large in a part, stored: the `parts` of its row. None when nothing is."""
+    if not part.inside:
+        return None
+    return ormsgpack.packb(put(tx, holder(tx, thread_id), serde, part.inside, checkpoint_id))
+
+
 def hold(tx: Tx, owner: int, ids: Iterable[int], checkpoint_id: str) -> None:
     tx.many(
         "INSERT OR IGNORE INTO blob_refs (owner, blob_id, checkpoint_id) VALUES (?, ?, ?)",

@@ -19,7 +19,6 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
-import ormsgpack
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
     WRITES_IDX_MAP,
@@ -230,10 +229,7 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         return serde.closed(part.kind, part.data) if isinstance(serde, Serializer) else (part.kind, part.data)
 
     def _inside(self, tx: Tx, part: Part, key: tuple[str, ...]) -> bytes | None:
-        if not part.inside:
-            return None
-        ids = blobs.put(tx, blobs.holder(tx, key[0]), self.serde, part.inside, key[2])
-        return ormsgpack.packb(ids)
+        return blobs.inside(tx, self.serde, part, key[0], key[2])
 
     def _submit(self, put: Callable[[Tx], None]) -> "Future[None]":
         def guarded(tx: Tx) -> None:

@@ -1,0 +1,1 @@
+"""The commands that work on a data directory, or on a server that has it."""
