@@ -34,6 +34,7 @@ from threadmill.api import (
     state,
     store,
     stream,
+    subscriptions,
     threads,
     webhooks,
 )
@@ -50,7 +51,7 @@ from threadmill.runtime import Runtime, open_runtime
 GROUPS = {
     "assistants": [assistants.router],
     "threads": [retention.router, threads.router, state.router, stream.router, feed.router, snapshot.router],
-    "runs": [crons.router, runs.threaded, runs.stateless, protocol.router, queue.router],
+    "runs": [crons.router, runs.threaded, runs.stateless, protocol.router, subscriptions.router, queue.router],
     "store": [store.router],
     "mcp": [mcp.router],
     "a2a": [a2a.router],

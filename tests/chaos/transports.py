@@ -50,7 +50,19 @@ async def multiplexed(url: str, thread: str, since: int) -> Events:
             yield orjson.loads(frame)
 
 
-TRANSPORTS: dict[str, Follow] = {"sse": sse, "websocket": websocket, "ws": multiplexed}
+async def merged(url: str, thread: str, since: int) -> Events:
+    asked = {"channels": CHANNELS, "cursors": {thread: since}}
+    async with (
+        httpx.AsyncClient(base_url=url, timeout=30) as http,
+        http.stream("POST", "/events", json=asked) as response,
+    ):
+        assert response.status_code == 200, await response.aread()
+        async for frame in frames(response):
+            if frame.data["type"] == "event":
+                yield frame.data
+
+
+TRANSPORTS: dict[str, Follow] = {"sse": sse, "websocket": websocket, "ws": multiplexed, "events": merged}
 
 
 @asynccontextmanager

@@ -23,7 +23,7 @@ from serving import Server
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 HELLO = {"messages": [{"role": "user", "content": "hello"}]}
-ENDLESS = {"/feed", "/threads/{thread_id}/stream", "/threads/{thread_id}/stream/events"}
+ENDLESS = {"/feed", "/events", "/threads/{thread_id}/stream", "/threads/{thread_id}/stream/events"}
 
 
 class Walk:
@@ -203,6 +203,8 @@ def protocol(walk: Walk, none: str) -> None:
     walk("POST", f"{place}/commands", {"id": "one"})
     started = {"id": 1, "method": "run.start", "params": {"assistant_id": "echo", "input": HELLO}}
     walk("POST", f"{place}/commands", started)
+    walk("POST", "/events", {"thread_id": none, "feed": {}})
+    walk("POST", "/events", {})
     walk("POST", f"{place}/stream/events", {"channels": ["values"]})
     walk("POST", f"{place}/stream/events", {"channels": []})
     for method in ("initialize", "tools/list", "nothing"):

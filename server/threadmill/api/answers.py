@@ -487,6 +487,10 @@ PROTOCOL_EVENTS = (
     ("lifecycle", "values", "updates", "messages", "tools", "custom", "input.requested", "tasks", "checkpoints"),
 )
 FEED_EVENTS = ("Threads as they are now. It does not end by itself.", ("thread", "deleted"))
+MANY_EVENTS = (
+    "The frames of `/ws`: `ready`, then envelopes with `thread_id` and `subscription_id`, and the list feed.",
+    ("message",),
+)
 TASK_EVENTS = ("Answers to message/stream and tasks/resubscribe. It ends with the task.", ("message",))
 STREAM: Json = {
     "title": "Subscription",
@@ -498,6 +502,16 @@ STREAM: Json = {
         "depth": {"type": "integer", "minimum": 0},
         "since": {"type": "integer"},
         "profile": {"type": "string"},
+    },
+}
+MANY: Json = {
+    "title": "Subscriptions",
+    "type": "object",
+    "properties": {
+        "cursors": {"type": "object", "additionalProperties": {"type": "integer"}},
+        "thread_id": {"type": "string"},
+        "feed": {"type": "object", "properties": {"since": {"type": "integer"}}},
+        **STREAM["properties"],
     },
 }
 COMMAND: Json = {

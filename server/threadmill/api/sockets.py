@@ -16,15 +16,16 @@ import structlog
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from starlette.exceptions import HTTPException
 
-from threadmill.api import feed
-from threadmill.api.protocol import answer, watchable
+from threadmill.api import feed, subscriptions
+from threadmill.api.protocol import answer
+from threadmill.api.subscriptions import Frames
 from threadmill.api.wire import identify, read_json, trusts
 from threadmill.auth import Caller
-from threadmill.errors import Invalid, NotFound, ThreadmillError
+from threadmill.errors import ThreadmillError
 from threadmill.ids import new_id, parse_id
 from threadmill.jsonable import dumps
 from threadmill.runtime import Runtime
-from threadmill.streaming import commands, simple, v2
+from threadmill.streaming import commands
 from threadmill.streaming.commands import Command, Malformed, Refused
 from threadmill_checkpoints.database import NoRoom
 
@@ -35,13 +36,10 @@ LOGIN_S = 10.0  # for the message that says who is there, when the handshake did
 SEND_S = 30.0  # for a frame to leave; then the client is too slow, and comes back with its cursors
 CLOSE_S = 5.0  # for the last frame
 LONG_S = 30 * 86400.0  # timers take no number of any size
-IDLE_S = 60.0  # between two looks at a silent thread; pings keep the connection open
 TOO_SLOW = "Too slow: come back with your cursors."
 UNAUTHORIZED, SLOW, TOO_MANY, GOING = 4401, 4408, 4429, 1012
 TOKEN = "bearer."  # before a token among the subprotocols, which is all that a browser can send
 PROTOCOL = "threadmill"
-EVERYTHING = {"channels": list(v2.CHANNELS)}
-Frames = dict[str, AsyncIterator[bytes]]  # of the subscriptions that a command begins, by their id
 Reply = tuple[dict[str, Any], Frames]
 
 
@@ -268,43 +266,19 @@ class Connection:
         return await answer(self._here, self._me, thread_id, asked, self._id), {}
 
     async def _subscribe(self, asked: Command) -> Reply:
-        """`{channels, namespaces, depth, since, profile}`, and with `/ws` a `thread_id`, or `cursors` of many."""
-        several = self._thread_id is None and asked.typed("cursors", dict)
-        given = several or {self._thread_id or asked.text("thread_id"): asked.params.get("since")}
-        cursors = {parse_id(thread_id, "thread"): v2.cursor(value) for thread_id, value in given.items()}
-        wanted = v2.Wanted.from_params({**(EVERYTHING if self._thread_id is None else {}), **asked.params})
-        plain = asked.params.get("profile") == "simple"
-        self._check_room(len(cursors))
-        begun: dict[str, str] = {}
-        frames: Frames = {}
-        missing: list[str] = []
-        replayed = highest = 0
-        for thread_id, after in cursors.items():
-            try:
-                await watchable(self._here, self._me, thread_id)
-            except NotFound:
-                if not several:
-                    raise
-                missing.append(thread_id)
-                continue
-            known = await self._here.log.highest(thread_id)
-            highest = max(highest, known)
-            replayed += await self._here.events.count(thread_id, after if after <= known else 0, known, wanted)
-            begun[thread_id] = name = new_id()
-            frames[name] = self._follow(name, thread_id, after, wanted, simple.Profile(thread_id) if plain else None)
-        result: dict[str, Any] = {"subscription_id": next(iter(frames), None), "replayed_events": replayed}
+        begun = await subscriptions.begin(self._here, self._me, asked, self._room(), self._thread_id)
+        result: dict[str, Any] = {"subscription_id": next(iter(begun.frames), None), "replayed_events": begun.replayed}
         if self._thread_id is None:
-            result |= {"subscriptions": begun, "missing": missing}
-        return commands.success(asked, result, highest), frames
+            result |= {"subscriptions": begun.subscriptions, "missing": begun.missing}
+        return commands.success(asked, result, begun.seq), begun.frames
 
     async def _feed(self, asked: Command) -> Reply:
-        self._check_room(1)
+        subscriptions.check_room(self._here, 1, self._room())
         name, reply, frames = await feed.subscribe(self._here, self._me, asked)
         return reply, {name: frames}
 
-    def _check_room(self, more: int) -> None:
-        if len(self._following) + more > self._here.settings.max_subscriptions:
-            raise Invalid(f"A socket has {self._here.settings.max_subscriptions} subscriptions at the most.")
+    def _room(self) -> int:
+        return self._here.settings.max_subscriptions - len(self._following)
 
     async def _unsubscribe(self, asked: Command) -> Reply:
         """Nothing of it comes after the answer."""
@@ -351,30 +325,13 @@ class Connection:
 
     # Events
 
-    async def _follow(
-        self, name: str, thread_id: str, since: int, wanted: v2.Wanted, plain: simple.Profile | None
-    ) -> AsyncIterator[bytes]:
-        tail = b',"thread_id":"%s","subscription_id":"%s"}' % (thread_id.encode(), name.encode())
-        async for batch in self._here.events.follow(thread_id, since, IDLE_S):
-            for envelope in batch:
-                if not wanted.takes(envelope):
-                    continue
-                if plain is not None:
-                    for frame in plain(envelope):
-                        yield frame
-                else:
-                    frame = envelope.json()
-                    yield frame if self._thread_id is not None else frame[:-1] + tail
-        if not self._here.log.closing:
-            yield dumps({"type": "subscription.ended", "subscription_id": name, "thread_id": thread_id})
-            if self._thread_id is not None:
-                self._end(1000, "The thread was deleted.")
-
     async def _pour(self, name: str, frames: AsyncIterator[bytes]) -> None:
         try:
             async with aclosing(frames):  # type: ignore[type-var]  # a generator
                 async for frame in frames:
                     await self._send(frame)
+            if self._thread_id is not None and not self._here.log.closing:
+                self._end(1000, "The thread was deleted.")
         except TimeoutError:
             self._end(SLOW, TOO_SLOW)
         except WebSocketDisconnect:
