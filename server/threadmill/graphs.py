@@ -30,6 +30,7 @@ from langgraph.store.base import BaseStore
 from langgraph_sdk import Auth
 from langgraph_sdk.runtime import ServerRuntime, _ExecutionRuntime, _ReadRuntime
 
+from threadmill.changed import FINGERPRINT, fingerprint
 from threadmill.errors import GraphLoadError, NotFound, Unavailable
 from threadmill.langgraph_json.graphs import GraphSpec
 from threadmill.langgraph_json.project import Project, package_parent
@@ -52,6 +53,15 @@ class Graphs:
         self._project = project
         self._loaded: dict[str, Graph | _Factory] = {}
         self.errors: dict[str, GraphLoadError] = {}
+        self._fingerprints: dict[str, str] = {}
+
+    def about(self, graph_id: str, graph: Graph) -> dict[str, str]:
+        """What each checkpoint of this opened graph records of it, besides its id."""
+        if isinstance(self._loaded.get(graph_id), _Factory):
+            return {FINGERPRINT: fingerprint(graph)}
+        if graph_id not in self._fingerprints:
+            self._fingerprints[graph_id] = fingerprint(graph)
+        return {FINGERPRINT: self._fingerprints[graph_id]}
 
     def load(self, *, keep_going: bool = False) -> None:
         modules: dict[str, ModuleType] = {}

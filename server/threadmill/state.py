@@ -4,16 +4,18 @@ Runs on an event loop apart from both the HTTP loop and the runs: building a big
 blocks must not keep anybody from reading.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, cast
 
+import structlog
 from langgraph.errors import InvalidUpdateError
 from langgraph.store.base import BaseStore
 from langgraph.types import Command, Interrupt, PregelTask, StateSnapshot, StateUpdate
 
-from threadmill import interrupts, threads
+from threadmill import interrupts, plain, threads
+from threadmill.changed import gone
 from threadmill.errors import BadRequest, Conflict
 from threadmill.graphs import Graph, Graphs, output_of
 from threadmill.interrupts import Pending
@@ -24,6 +26,9 @@ from threadmill_checkpoints.database import Database, Tx
 from threadmill_checkpoints.saver.sqlite import SqliteSaver
 from threadmill_checkpoints.sealing import CONTEXT, under
 
+logger = structlog.get_logger("threadmill.state")
+
+T = TypeVar("T")
 NO_GRAPH = (
     "Thread '{}' has no assigned graph ID. This usually occurs when no runs have been made on this particular thread. "
     "This operation requires a graph ID. Please ensure a run has been made for the thread or manually update the "
@@ -68,9 +73,22 @@ class States:
         thread = await self.database.read(threads.get, scope, thread_id)
         if "graph_id" not in thread.metadata:
             return EMPTY
-        async with self._open(thread, "threads.read") as graph:
-            snapshot = await graph.aget_state(self._config(thread, at), subgraphs=subgraphs)
-            return _shown(snapshot)
+        config = self._config(thread, at)
+
+        async def read(graph: Graph) -> StateSnapshot | None:
+            found = await graph.aget_state(config, subgraphs=subgraphs)
+            if not found.next and thread.status == "interrupted" and not at.checkpoint_id:
+                head = await self.new_saver().aget_tuple(config)
+                if head is not None and gone(graph, head.checkpoint["channel_values"]):
+                    return plain.snapshot(head)
+            return found
+
+        async def as_stored() -> StateSnapshot | None:
+            found = await self.new_saver().aget_tuple(config)
+            return found and plain.snapshot(found)
+
+        snapshot = await self._read(thread, read, as_stored)
+        return EMPTY if snapshot is None else _shown(snapshot)
 
     async def values(self, scope: Scope, thread_id: str) -> bytes | None:
         """The newest state alone, as JSON; None when there is none."""
@@ -91,14 +109,17 @@ class States:
         thread = await self.database.read(threads.get, scope, thread_id)
         if "graph_id" not in thread.metadata or limit < 1:
             return []
-        async with self._open(thread, "threads.read") as graph:
-            earlier: Any = before.config(thread_id) if before else None
-            wanted = dict(metadata) if metadata else None
-            config = self._config(thread, at)
-            return [
-                _shown(snapshot)
-                async for snapshot in graph.aget_state_history(config, filter=wanted, before=earlier, limit=limit)
-            ]
+        how: Any = {"before": before.config(thread_id) if before else None, "limit": limit}
+        how["filter"] = dict(metadata) if metadata else None
+        config = self._config(thread, at)
+
+        async def read(graph: Graph) -> list[StateSnapshot]:
+            return [snapshot async for snapshot in graph.aget_state_history(config, **how)]
+
+        async def as_stored() -> list[StateSnapshot]:
+            return [plain.snapshot(found) async for found in self.new_saver().alist(config, **how)]
+
+        return [_shown(snapshot) for snapshot in await self._read(thread, read, as_stored)]
 
     async def update(
         self, scope: Scope, thread_id: str, at: Checkpoint, values: Any, as_node: str | None
@@ -126,6 +147,16 @@ class States:
                 return dumps(output)
         return b"null"
 
+    async def _read(
+        self, thread: Thread, read: Callable[[Graph], Awaitable[T]], as_stored: Callable[[], Awaitable[T]]
+    ) -> T:
+        try:
+            async with self._open(thread, "threads.read") as graph:
+                return await read(graph)
+        except Exception as error:  # the graph is gone, or the user's code fails: a conversation can always be read
+            logger.warning("a state is shown as it is stored", thread_id=thread.thread_id, error=repr(error))
+            return await as_stored()
+
     async def _write(
         self, scope: Scope, thread_id: str, at: Checkpoint, steps: list[list[StateUpdate]]
     ) -> dict[str, Any]:
@@ -139,6 +170,7 @@ class States:
         await self.database.read(unless_busy)
         with under(CONTEXT.get() or await self.database.read(_context, thread_id)):
             async with self._open(thread, "threads.update", guard=unless_busy) as graph:
+                cast("SqliteSaver", graph.checkpointer).about = self.graphs.about(thread.metadata["graph_id"], graph)
                 try:
                     config = await graph.abulk_update_state(self._config(thread, at), steps)
                 except InvalidUpdateError as error:

@@ -131,6 +131,17 @@ def head_writes(tx: Tx, thread_id: str, ns: str = "") -> list[Row]:
     return sorted(found, key=lambda row: writes_sort_key(row["task_path"], row["task_id"], row["idx"]))
 
 
+def begun_below(tx: Tx, thread_id: str, root_id: str) -> list[tuple[str, str]]:
+    """(namespace, newest checkpoint) of each subgraph that the step after a root checkpoint has begun."""
+    found = tx.all(
+        "SELECT checkpoint_ns, max(checkpoint_id) AS checkpoint_id FROM checkpoints "
+        "WHERE thread_id = :thread_id AND root_id = :root_id GROUP BY checkpoint_ns",
+        thread_id=thread_id,
+        root_id=root_id,
+    )
+    return [(row["checkpoint_ns"], row["checkpoint_id"]) for row in found]
+
+
 def interrupts_below(tx: Tx, thread_id: str, task_id: str) -> list[Row]:
     """What the subgraphs of a task asked, at any time and depth."""
     return tx.all(

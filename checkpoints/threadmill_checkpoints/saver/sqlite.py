@@ -87,6 +87,7 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         self.database = database
         self.guard = guard
         self.wait = wait
+        self.about: Mapping[str, Any] = {}  # goes into the metadata of each checkpoint
         self.ahead = _Ahead()  # this and the next are shared with the clones that `with_allowlist` makes
         self.memory = memory or Memory()  # may be that of other savers of the same database
 
@@ -185,7 +186,7 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         place, parent = (str(at["thread_id"]), str(at.get("checkpoint_ns", ""))), at.get("checkpoint_id")
         skeleton, store = take_apart(self.memory, self.serde, place, parent, checkpoint, new_versions)
         kind, blob = self.serde.dumps_typed(skeleton)
-        about = get_checkpoint_metadata(config, metadata)
+        about = {**get_checkpoint_metadata(config, metadata), **self.about}
         # Lone surrogates are dropped, as the official saver does: JSON text must be UTF-8.
         text = json.dumps(about, ensure_ascii=False, default=str)
         row = {

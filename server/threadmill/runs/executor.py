@@ -9,6 +9,7 @@ from typing import Any, Literal, cast
 from uuid import UUID
 
 import structlog
+from langchain_core.runnables import RunnableConfig
 from langgraph._internal._constants import CONFIG_KEY_STRICT_RESUME, NULL_TASK_ID
 from langgraph.errors import GraphDrained, InvalidUpdateError, UnknownInterruptError
 from langgraph.runtime import RunControl
@@ -19,6 +20,7 @@ from typing_extensions import is_typeddict
 
 from threadmill import effects, interrupts, threads
 from threadmill.auth import User
+from threadmill.changed import GraphChanged, gone
 from threadmill.events.event import Event
 from threadmill.events.from_graph import Namespace, Tap
 from threadmill.graphs import Graph, Graphs, output_of
@@ -94,7 +96,7 @@ class Outcome:
     undone: bool = False
     values: bytes | None = None
     output: bytes | None = None
-    error: dict[str, str] | None = None
+    error: dict[str, Any] | None = None
     summary: threads.Summary | None = None
     cause: BaseException | None = None
     verify: Callable[[], None] = lambda: None
@@ -142,6 +144,7 @@ class Executor:
             ):
                 if recovery.of(run) == (recovery.earlier(run), "keep"):
                     return await self._kept(attempt)
+                saver.about = self.graphs.about(run.graph_id, graph)
                 await self._iterate(graph, attempt)
                 return await _finished(graph, run, tap, saver)
         except LostLease:
@@ -197,6 +200,7 @@ class Executor:
             async with self.graphs.open(
                 run.graph_id, run.kwargs["config"], access="threads.update", store=self.store, checkpointer=saver
             ) as graph:
+                saver.about = self.graphs.about(run.graph_id, graph)
                 closed = await closing.close(graph, saver, _place(run), run, await attempt.told())
         except Exception:  # a reducer of the user's that takes no such update, or a graph that cannot be updated
             logger.exception("a stopped turn could not be closed", thread_id=run.thread_id, run_id=run.run_id)
@@ -225,6 +229,8 @@ class Executor:
             given = await self._continued(attempt, graph, given, own=head is not None and head[1] == run.run_id)
         if control.mend and given is not None and not isinstance(given, Command) and talks(graph):
             given = await _mended(graph, config, given)
+        if given is None or (isinstance(given, Command) and not given.goto):
+            await self._check_still_there(graph, attempt.saver, config, run)
         options: dict[str, Any] = {
             "interrupt_before": kwargs["interrupt_before"],
             "interrupt_after": kwargs["interrupt_after"],
@@ -242,6 +248,20 @@ class Executor:
             given = self._hear(control)
             control.drain = RunControl()
             _to_head(config)
+
+    async def _check_still_there(self, graph: Graph, saver: SqliteSaver, config: Any, run: Run) -> None:
+        """Raises GraphChanged if what is next is gone: LangGraph would silently do nothing."""
+        place = {"configurable": {k: v for k, v in config["configurable"].items() if k in PLACE}}
+        head = await saver.aget_tuple(cast("RunnableConfig", place))
+        if head is None:
+            return
+        missing = gone(graph, head.checkpoint["channel_values"])
+        for ns, at in await self.database.read(checkpoints.begun_below, run.thread_id, head.checkpoint["id"]):
+            place["configurable"] = {"thread_id": run.thread_id, "checkpoint_ns": ns, "checkpoint_id": at}
+            below = await saver.aget_tuple(cast("RunnableConfig", place))
+            missing += gone(graph, below.checkpoint["channel_values"], ns) if below else []
+        if missing:
+            raise GraphChanged(missing, run.graph_id)
 
     async def _continued(self, attempt: Attempt, graph: Graph, given: Any, *, own: bool) -> Any:
         """What the run is given, with what the crash broke off; not a second time if an attempt of its `own` has."""
@@ -438,7 +458,7 @@ def _failed(tap: Tap, ending: Ending, error: BaseException) -> Outcome:
     known = tap.values is not None
     return dataclasses.replace(
         failed(error, ending),
-        refused=not known and isinstance(error, UnknownInterruptError | ThreadInterrupted),
+        refused=not known and isinstance(error, UnknownInterruptError | ThreadInterrupted | GraphChanged),
         # A command's update is stored before it is applied; one that cannot be would make the state unreadable.
         undone=not known and isinstance(error, InvalidUpdateError),
         values=dumps(tap.values) if known else None,
@@ -447,7 +467,9 @@ def _failed(tap: Tap, ending: Ending, error: BaseException) -> Outcome:
 
 
 def failed(error: BaseException, ending: Ending = "error") -> Outcome:
-    shown = error_fields(error)
+    shown: dict[str, Any] = error_fields(error)
+    if isinstance(error, GraphChanged):
+        shown["choices"] = list(error.choices)
     return Outcome(ending, output=dumps({"__error__": shown}), error=shown, cause=error)
 
 
