@@ -21,6 +21,7 @@ from threadmill.api import (
     a2a,
     answers,
     assistants,
+    branches,
     crons,
     feed,
     mcp,
@@ -50,7 +51,15 @@ from threadmill.runtime import Runtime, open_runtime
 
 GROUPS = {
     "assistants": [assistants.router],
-    "threads": [retention.router, threads.router, state.router, stream.router, feed.router, snapshot.router],
+    "threads": [
+        branches.router,
+        retention.router,
+        threads.router,
+        state.router,
+        stream.router,
+        feed.router,
+        snapshot.router,
+    ],
     "runs": [crons.router, runs.threaded, runs.stateless, protocol.router, subscriptions.router, queue.router],
     "store": [store.router],
     "mcp": [mcp.router],

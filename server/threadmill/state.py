@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, cast
 
 import structlog
+from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.errors import InvalidUpdateError
 from langgraph.store.base import BaseStore
 from langgraph.types import Command, Interrupt, PregelTask, StateSnapshot, StateUpdate
@@ -20,9 +21,10 @@ from threadmill.errors import BadRequest, Conflict
 from threadmill.graphs import Graph, Graphs, output_of
 from threadmill.interrupts import Pending
 from threadmill.jsonable import dumps
-from threadmill.scope import Scope
+from threadmill.scope import ALL, Scope
 from threadmill.threads import Thread
 from threadmill_checkpoints.database import Database, Tx
+from threadmill_checkpoints.saver import heads
 from threadmill_checkpoints.saver.sqlite import SqliteSaver
 from threadmill_checkpoints.sealing import CONTEXT, under
 
@@ -69,10 +71,18 @@ class States:
     store: BaseStore
     new_saver: Callable[..., SqliteSaver]
 
+    @property
+    def serde(self) -> SerializerProtocol:
+        return self.new_saver().serde
+
     async def get(self, scope: Scope, thread_id: str, at: Checkpoint, *, subgraphs: bool = False) -> dict[str, Any]:
         thread = await self.database.read(threads.get, scope, thread_id)
         if "graph_id" not in thread.metadata:
             return EMPTY
+        snapshot = await self._snapshot(thread, at, subgraphs=subgraphs)
+        return EMPTY if snapshot is None else _shown(snapshot)
+
+    async def _snapshot(self, thread: Thread, at: Checkpoint, *, subgraphs: bool = False) -> StateSnapshot | None:
         config = self._config(thread, at)
 
         async def read(graph: Graph) -> StateSnapshot | None:
@@ -87,13 +97,30 @@ class States:
             found = await self.new_saver().aget_tuple(config)
             return found and plain.snapshot(found)
 
-        snapshot = await self._read(thread, read, as_stored)
-        return EMPTY if snapshot is None else _shown(snapshot)
+        return await self._read(thread, read, as_stored)
 
     async def values(self, scope: Scope, thread_id: str) -> bytes | None:
         """The newest state alone, as JSON; None when there is none."""
         state = await self.get(scope, thread_id, Checkpoint())
         return dumps(state["values"]) if state["checkpoint"] else None
+
+    async def refresh(self, thread_id: str) -> None:
+        """After its head was moved: what the thread shows is read from there."""
+        thread = await self.database.read(threads.get, ALL, thread_id)
+        if "graph_id" not in thread.metadata:
+            return
+        snapshot = await self._snapshot(thread, Checkpoint())
+        if snapshot is None:
+            return
+
+        def keep(tx: Tx) -> None:
+            at = snapshot.config["configurable"].get("checkpoint_id")
+            still = threads.exists(tx, ALL, thread_id) and heads.head(tx, thread_id) == at
+            if still and threads.get(tx, ALL, thread_id).status != "busy":
+                self._keep(tx, thread_id, snapshot)
+
+        with under(CONTEXT.get() or await self.database.read(_context, thread_id)):
+            await self.database.write(keep)
 
     async def history(
         self,

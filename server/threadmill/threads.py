@@ -150,13 +150,7 @@ def copy(tx: Tx, scope: Scope, source: str, target: str) -> None:
     thread = get(tx, scope, source)
     with sealing.under(sealing.CONTEXT.get() or tx.context_of(thread_id=source)):
         create(tx, target, metadata=thread.metadata)
-    tx.run(
-        "UPDATE threads SET (config, outcome, error, has_state, title, title_source, preview, message_count) = "
-        "(SELECT config, outcome, error, has_state, title, title_source, preview, message_count FROM threads AS s "
-        "WHERE s.thread_id = :source) WHERE thread_id = :target",
-        source=source,
-        target=target,
-    )
+    inherit(tx, source, target)
     tx.run(
         "INSERT INTO thread_values (thread_id, data) SELECT :target, data FROM thread_values WHERE thread_id = :source",
         source=source,
@@ -164,6 +158,17 @@ def copy(tx: Tx, scope: Scope, source: str, target: str) -> None:
     )
     interrupts.copy(tx, source, target)
     forks.copy_thread(tx, source, target)
+
+
+def inherit(tx: Tx, source: str, target: str) -> None:
+    """A new thread shows what another one does."""
+    tx.run(
+        "UPDATE threads SET (config, outcome, error, has_state, title, title_source, preview, message_count) = "
+        "(SELECT config, outcome, error, has_state, title, title_source, preview, message_count FROM threads AS s "
+        "WHERE s.thread_id = :source) WHERE thread_id = :target",
+        source=source,
+        target=target,
+    )
 
 
 def announce_run(

@@ -16,6 +16,7 @@ OPEN = {"/ok", "/info", "/metrics"}  # never need a caller
 BODIES: dict[str, Any] = {
     "/commands": {"id": 1, "method": "agent.getTree", "params": {}},
     "/runs": {"assistant_id": "echo", "input": {"messages": []}},
+    "/head": {"checkpoint_id": "1ef00000-0000-6000-8000-000000000000"},
     "/recover": {"choice": "keep"},
     "/runs/crons": {"assistant_id": "echo", "schedule": "0 0 * * *", "input": {"messages": []}},
     "/stream/events": {"channels": ["values"]},
@@ -184,6 +185,15 @@ async def test_a_clients_context_sets_nothing_that_is_the_servers(bob: httpx.Asy
     answer = await bob.post("/runs/wait", json={"assistant_id": "who", "input": {}, "context": smuggled})
     assert answer.json()["said"]["id"] == "bob"
     assert answer.json()["said"]["user_id"] == "bob"
+
+
+async def test_a_fork_belongs_to_who_makes_it(guarded: Server, bob: httpx.AsyncClient, ids: dict[str, str]) -> None:
+    async with httpx.AsyncClient(base_url=guarded.url, headers={"Authorization": "Bearer alice"}) as alice:
+        fork = (await alice.post(f"/threads/{ids['thread_id']}/fork", json={"metadata": {"owner": "bob"}})).json()
+        assert fork["metadata"] == {**fork["metadata"], "owner": "alice", "topic": WORDS}
+        known = (await alice.get(f"/threads/{ids['thread_id']}?include=lineage")).json()["lineage"]["forks"]
+        assert fork["thread_id"] in [one["thread_id"] for one in known]
+    assert (await bob.get(f"/threads/{fork['thread_id']}")).status_code == 404
 
 
 async def test_a_handler_may_refuse(bob: httpx.AsyncClient) -> None:

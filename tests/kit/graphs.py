@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from langchain_core.messages import AIMessage, AnyMessage
 from langchain_core.runnables import RunnableConfig
+from langgraph.channels import DeltaChannel
 from langgraph.config import get_stream_writer
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import add_messages
@@ -223,3 +224,20 @@ async def recall(state: Fact, runtime: Runtime) -> dict[str, Any]:
 
 
 remember = StateGraph(Fact).add_node("recall", recall).add_edge(START, "recall").compile()
+
+
+def fold(state: list[AnyMessage], writes: Any) -> list[AnyMessage]:
+    for write in writes:
+        state = add_messages(state, write)  # type: ignore[assignment, arg-type]
+    return state
+
+
+class Deltas(TypedDict):
+    messages: Annotated[list[AnyMessage], DeltaChannel(fold)]
+
+
+async def say_deltas(state: Deltas) -> dict[str, Any]:
+    return await say_count(Messages(messages=state["messages"]))
+
+
+deltas = StateGraph(Deltas).add_node("say", say_deltas).add_edge(START, "say").add_edge("say", END).compile()

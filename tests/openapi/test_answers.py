@@ -67,6 +67,7 @@ def test_a_walk_over_all_routes_meets_what_is_described(walk: Walk, spec: dict[s
     assistants(walk, none)
     thread_id, run_id = a_thread(walk, none)
     runs(walk, thread_id, run_id, none)
+    branches(walk, none)
     people(walk)
     protocol(walk, none)
     store(walk)
@@ -185,6 +186,27 @@ def runs(walk: Walk, thread_id: str, run_id: str, none: str) -> None:
     walk("POST", "/runs/batch", [])
     walk("POST", "/runs/cancel", {"status": "pending"})
     walk("POST", "/runs/cancel", {"thread_id": thread_id, "run_ids": [none]})
+
+
+def branches(walk: Walk, none: str) -> None:
+    thread_id = walk("POST", "/threads", {"metadata": {"graph_id": "echo"}})["thread_id"]
+    place = f"/threads/{thread_id}"
+    walk("POST", f"{place}/fork", {})
+    for rest in ("", "/messages"):
+        walk("GET", f"{place}/branches{rest}")
+        walk("GET", f"/threads/{none}/branches{rest}")
+    for said in ("one", "two"):
+        walk("POST", f"{place}/runs/wait", {"assistant_id": "echo", "input": {"messages": [said]}})
+    fork_from = walk("GET", f"{place}/branches/messages")["messages"][2]["fork_from"]
+    walk("POST", f"{place}/runs/wait", {"assistant_id": "echo", "input": HELLO, "checkpoint_id": fork_from})
+    old = walk("GET", f"{place}/branches/messages")["messages"][2]["siblings"][0]["head"]
+    walk("GET", f"{place}/branches?limit=2")
+    for at in (old, fork_from, none):
+        walk("PUT", f"{place}/head", {"checkpoint_id": at})
+    walk("POST", f"{place}/fork", {"checkpoint_id": old, "title": "Other", "metadata": {"a": 1}})
+    walk("POST", f"{place}/fork", {"thread_id": thread_id})
+    walk("POST", f"/threads/{none}/fork", {})
+    walk("GET", f"{place}?include=lineage")
 
 
 def people(walk: Walk) -> None:

@@ -239,6 +239,14 @@ class Reader:
         return found
 
 
+def message_ids(tx: Tx, ids: Iterable[int]) -> dict[int, str | None]:
+    rows = tx.all(
+        "SELECT blob_id, message_id FROM blobs WHERE blob_id IN (SELECT value FROM json_each(:ids))",
+        ids=json.dumps(list(ids)),
+    )
+    return {row["blob_id"]: row["message_id"] for row in rows}
+
+
 # Who holds what
 
 

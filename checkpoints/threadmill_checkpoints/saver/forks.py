@@ -12,7 +12,7 @@ from typing import Any
 import ormsgpack
 
 from threadmill_checkpoints.database import Row, Tx
-from threadmill_checkpoints.saver import blobs, rows
+from threadmill_checkpoints.saver import blobs, heads, rows
 
 CHAIN = """WITH RECURSIVE chain (checkpoint_id, parent) AS (
     SELECT checkpoint_id, parent_checkpoint_id FROM checkpoints
@@ -46,7 +46,7 @@ class View:
         return found
 
     def get(self, ns: str, checkpoint_id: str | None) -> Row | None:
-        """The named checkpoint, or the newest."""
+        """The named checkpoint; or the thread's head, or the newest of a subgraph."""
         row = rows.get_checkpoint(self.tx, self.thread_id, ns, checkpoint_id)
         if row is not None or (checkpoint_id is None and ns == ""):  # a fork's head is its own
             return row
@@ -77,6 +77,22 @@ class View:
                     **({} if ids is None else {"ids": json.dumps(ids)}),
                 )
             ]
+        return found
+
+    def line(self) -> list[Row]:
+        """Those of the root graph, oldest first, with `source` and `step` of their metadata."""
+        found: list[Row] = []
+        for source, ids in [(self.thread_id, None), *self.inherited]:
+            which = "TRUE" if ids is None else "checkpoint_id IN (SELECT value FROM json_each(:ids))"
+            found += self.tx.all(
+                "SELECT checkpoint_id, parent_checkpoint_id, type, checkpoint, channels, run_id, "
+                "json_extract(CAST(metadata AS TEXT), '$.source') AS source, "
+                "json_extract(CAST(metadata AS TEXT), '$.step') AS step "
+                f"FROM checkpoints WHERE thread_id = :source AND checkpoint_ns = '' AND {which}",
+                source=source,
+                **({} if ids is None else {"ids": json.dumps(ids)}),
+            )
+        found.sort(key=lambda row: row["checkpoint_id"])
         return found
 
     def list(self, *, limit: int, **wanted: Any) -> list[Row]:
@@ -180,12 +196,13 @@ def copy_thread(tx: Tx, source: str, target: str) -> None:
             source=at[0],
             at=at[1],
         )
+    heads.copy(tx, source, target)
     blobs.share(tx, source, target)
 
 
 def delete_thread(tx: Tx, thread_id: str) -> None:
     detach(tx, thread_id)
-    for table in ("checkpoints", "writes", "bases"):
+    for table in ("checkpoints", "writes", "bases", "heads"):
         tx.run(f"DELETE FROM {table} WHERE thread_id = :thread_id", thread_id=thread_id)
     blobs.release(tx, thread_id)
 
@@ -195,11 +212,13 @@ def delete_checkpoints(tx: Tx, thread_id: str, keys: Sequence[tuple[str, str]]) 
     if not keys:
         return
     detach(tx, thread_id)
+    before = heads.head(tx, thread_id)
     for table in ("checkpoints", "writes"):
         tx.many(
             f"DELETE FROM {table} WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?",
             [(thread_id, *key) for key in keys],
         )
+    heads.settle(tx, thread_id, before)
     _hold(tx, thread_id)
 
 

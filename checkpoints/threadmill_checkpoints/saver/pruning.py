@@ -6,6 +6,7 @@ from typing import Any
 
 from threadmill_checkpoints.database import Row, Tx
 from threadmill_checkpoints.saver import forks, rows
+from threadmill_checkpoints.saver.heads import head as head_of
 
 
 def delete_for_runs(tx: Tx, run_ids: Sequence[str], thread_id: str | None = None) -> None:
@@ -38,6 +39,8 @@ def keep_latest(tx: Tx, thread_id: str, decode: Callable[[tuple[str, bytes]], An
         thread_id=thread_id,
     )
     heads = {row["checkpoint_ns"]: row["checkpoint_id"] for row in there}
+    if (chosen := head_of(tx, thread_id)) is not None:
+        heads[""] = chosen
     kept = {
         (ns, checkpoint_id)
         for ns, head in heads.items()

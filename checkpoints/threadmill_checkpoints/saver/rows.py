@@ -7,6 +7,7 @@ from typing import Any
 from langgraph.checkpoint.base import writes_sort_key
 
 from threadmill_checkpoints.database import Row, Tx
+from threadmill_checkpoints.saver.heads import HEAD
 
 COLUMNS = (
     "thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, "  # where it is
@@ -48,7 +49,7 @@ def put_writes(tx: Tx, values: Sequence[Sequence[Any]]) -> None:
 
 
 def get_checkpoint(tx: Tx, thread_id: str, ns: str, checkpoint_id: str | None) -> Row | None:
-    """The named checkpoint, or the newest."""
+    """The named checkpoint, or the head."""
     if checkpoint_id:
         return tx.one(
             f"SELECT {COLUMNS} FROM checkpoints "
@@ -59,18 +60,19 @@ def get_checkpoint(tx: Tx, thread_id: str, ns: str, checkpoint_id: str | None) -
         )
     return tx.one(
         f"SELECT {COLUMNS} FROM checkpoints WHERE thread_id = :thread_id AND checkpoint_ns = :ns "
-        "ORDER BY checkpoint_id DESC LIMIT 1",
+        f"AND checkpoint_id = {HEAD}",
         thread_id=thread_id,
         ns=ns,
     )
 
 
 def head_run(tx: Tx, thread_id: str) -> tuple[str, str | None] | None:
-    """(checkpoint id, run id) of the newest checkpoint, without reading its state."""
+    """(checkpoint id, run id) of the head, without reading its state."""
     row = tx.one(
         "SELECT checkpoint_id, run_id FROM checkpoints "
-        "WHERE thread_id = :thread_id AND checkpoint_ns = '' ORDER BY checkpoint_id DESC LIMIT 1",
+        f"WHERE thread_id = :thread_id AND checkpoint_ns = :ns AND checkpoint_id = {HEAD}",
         thread_id=thread_id,
+        ns="",
     )
     return (row["checkpoint_id"], row["run_id"]) if row else None
 
@@ -121,10 +123,10 @@ def writes_of(tx: Tx, thread_id: str, ns: str, checkpoint_ids: Sequence[str]) ->
 
 
 def head_writes(tx: Tx, thread_id: str, ns: str = "") -> list[Row]:
-    """What was written since the newest checkpoint, in the order of its tasks."""
+    """What was written since the head, in the order of its tasks."""
     found = tx.all(
-        f"SELECT {WRITE_COLUMNS} FROM writes WHERE thread_id = :thread_id AND checkpoint_ns = :ns AND checkpoint_id = "
-        "(SELECT max(checkpoint_id) FROM checkpoints WHERE thread_id = :thread_id AND checkpoint_ns = :ns)",
+        f"SELECT {WRITE_COLUMNS} FROM writes WHERE thread_id = :thread_id AND checkpoint_ns = :ns "
+        f"AND checkpoint_id = {HEAD}",
         thread_id=thread_id,
         ns=ns,
     )

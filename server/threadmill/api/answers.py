@@ -48,6 +48,19 @@ class Expiry(TypedDict):
     expires_at: datetime
 
 
+class Origin(TypedDict):
+    """Where a thread was forked from, or a fork of it: the other thread, and the checkpoint at which they part."""
+
+    thread_id: str
+    checkpoint_id: str
+    created_at: datetime
+
+
+class Lineage(TypedDict):
+    forked_from: Origin | None
+    forks: list[Origin]
+
+
 class Thread(TypedDict):
     thread_id: str
     created_at: datetime
@@ -64,6 +77,7 @@ class Thread(TypedDict):
     message_count: int
     last_activity_at: datetime
     ttl: NotRequired[Expiry | None]
+    lineage: NotRequired[Lineage]
 
 
 class ThreadPart(TypedDict, total=False):

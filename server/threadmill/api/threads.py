@@ -8,7 +8,7 @@ import orjson
 from fastapi import APIRouter, Header, Query, Response
 from pydantic import Field, model_validator
 
-from threadmill import markers, retention, threads
+from threadmill import branches, markers, retention, threads
 from threadmill.api import answers
 from threadmill.api.feed import reader_of
 from threadmill.api.wire import Body, Here, Me, Route, json, listed, page, selected
@@ -173,6 +173,8 @@ async def get(thread_id: str, here: Here, me: Me, include: Annotated[list[str] |
     if "ttl" in listed(include):
         ttl = await here.database.read(retention.find, scope, thread_id)
         row["ttl"] = asdict(ttl) if ttl is not None else None
+    if "lineage" in listed(include):
+        row["lineage"] = await here.database.read(branches.lineage, scope, thread_id)
     return json(row)
 
 
