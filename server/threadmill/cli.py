@@ -2,6 +2,7 @@
 
 import shutil
 import socket
+import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -121,6 +122,23 @@ def init(folder: Annotated[Path, typer.Argument(help="A new or empty folder.")])
     typer.echo(f"Made {folder}. Next: threadmill dev --config {folder}")
 
 
+ui = typer.Typer(no_args_is_help=True, help="The chat page, which is served at /.")
+cli.add_typer(ui, name="ui")
+
+
+@ui.command("build")
+def ui_build() -> None:
+    """Build the chat page of this checkout, if its sources have changed."""
+    script = Path(__file__).parents[2] / "web" / "build.py"
+    if not script.exists():
+        _fail(
+            ConfigError("This is an installed package: its page was built with it, or is missing; see / of the server.")
+        )
+    if subprocess.run([sys.executable, str(script), "require"]).returncode:
+        raise typer.Exit(1)
+    typer.echo("The chat page is built; a server that runs shows it when it is loaded again.")
+
+
 def _template() -> Path:
     """In a wheel the default agent lies in the package; in a checkout it is the folder `graph`."""
     packaged = Path(__file__).parent / "template"
@@ -142,7 +160,7 @@ def _serve(
 
     def greet(url: str, graphs: "Graphs") -> None:
         broken = [f"{graph_id} (broken)" for graph_id in graphs.errors]
-        lines = {"API": url, "Docs": f"{url}/docs", "Graphs": ", ".join([*graphs.ids(), *broken])}
+        lines = {"Chat": url, "API": url, "Docs": f"{url}/docs", "Graphs": ", ".join([*graphs.ids(), *broken])}
         lines["Data"] = str(settings.data_dir)
         shown = "\n".join(f"  {name:<8}{value}" for name, value in lines.items())
         typer.echo(f"\nThreadmill {version('threadmill')}\n\n{shown}\n\n  {note}.\n", err=True)

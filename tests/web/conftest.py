@@ -1,0 +1,73 @@
+"""The chat page in a real browser, against a real server with the default agent."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
+from serving import Server
+
+ROOT = Path(__file__).parents[2]
+FLAGS = [
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+]
+PROGRAM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+NONE = "there is no browser: install chromium (Debian: apt-get install chromium) to run the tests of the chat page"
+PATIENCE = 15_000  # ms; the machine may be busy
+
+
+@pytest.fixture(scope="session")
+def playwright_() -> Iterator[Playwright]:
+    if PROGRAM is None:
+        if os.environ.get("CI"):
+            pytest.fail(NONE)
+        pytest.skip(NONE)
+    with sync_playwright() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser(playwright_: Playwright) -> Iterator[Browser]:
+    expect.set_options(timeout=PATIENCE)
+    found = playwright_.chromium.launch(executable_path=PROGRAM, args=FLAGS)
+    yield found
+    found.close()
+
+
+@pytest.fixture(scope="module")
+def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The default agent, as a user gets it, slow enough to be looked at while it speaks."""
+    folder = tmp_path_factory.mktemp("web")
+    server = Server(folder / "data", ROOT / "langgraph.json", {"THREADMILL_DEMO_DELAY_MS": "15"}).start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def person(browser: Browser, agent: Server) -> Iterator[Callable[..., BrowserContext]]:
+    """A fresh profile each: `person()`, or with the options of a context, such as `locale`."""
+    made: list[BrowserContext] = []
+
+    def come(**options: object) -> BrowserContext:
+        context = browser.new_context(base_url=agent.url, **{"locale": "en-US", **options})  # type: ignore[arg-type]
+        context.set_default_timeout(PATIENCE)
+        made.append(context)
+        return context
+
+    yield come
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def page(person: Callable[..., BrowserContext]) -> Iterator[Page]:
+    """One page, which says nothing on its console that it should not."""
+    found = person().new_page()
+    said: list[str] = []
+    found.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+    found.on("pageerror", lambda error: said.append(str(error)))
+    yield found
+    assert [one for one in said if "Failed to load resource" not in one and "WebSocket" not in one] == []

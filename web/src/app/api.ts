@@ -1,0 +1,71 @@
+/** The server's HTTP API, as a page beside it calls it. */
+
+import { signal } from '@preact/signals'
+
+/** Where the server's paths begin: whatever prefix this page was served under. */
+export const BASE = new URL(document.baseURI)
+const TOKEN = 'threadmill.token'
+
+export const token = signal<string | null>(localStorage.getItem(TOKEN))
+/** The server wants to know who calls. */
+export const refused = signal(false)
+
+export function logIn(value: string | null): void {
+  if (value) localStorage.setItem(TOKEN, value)
+  else localStorage.removeItem(TOKEN)
+  token.value = value
+  refused.value = false
+}
+
+export class ApiError extends Error {
+  readonly status: number
+
+  constructor(status: number, detail: string) {
+    super(detail)
+    this.status = status
+  }
+}
+
+export interface Options {
+  method?: string
+  body?: unknown
+  headers?: Record<string, string>
+  keepalive?: boolean
+  signal?: AbortSignal
+}
+
+/** The answer as JSON. Raises ApiError for what the server refuses, TypeError when it cannot be reached. */
+export async function api<T>(path: string, options: Options = {}): Promise<T> {
+  const { body, ...rest } = options
+  const headers: Record<string, string> = { ...options.headers }
+  if (token.value) headers.authorization = `Bearer ${token.value}`
+  if (body !== undefined) headers['content-type'] = 'application/json'
+  const answer = await fetch(new URL(path.replace(/^\//, ''), BASE), {
+    ...rest,
+    method: options.method ?? (body === undefined ? 'GET' : 'POST'),
+    headers,
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  })
+  const text = await answer.text()
+  if (answer.ok) return (text ? JSON.parse(text) : null) as T
+  if (answer.status === 401 || answer.status === 403) refused.value = answer.status === 401
+  throw new ApiError(answer.status, detailOf(text) ?? `${answer.status} ${answer.statusText}`)
+}
+
+function detailOf(text: string): string | null {
+  try {
+    const detail: unknown = JSON.parse(text).detail
+    return typeof detail === 'string' ? detail : null
+  } catch {
+    return text.slice(0, 200) || null
+  }
+}
+
+/** Random, as version 4. `crypto.randomUUID` is there on https and localhost only. */
+export function newId(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16))
+  bytes[6] = (bytes[6]! & 0x0f) | 0x40
+  bytes[8] = (bytes[8]! & 0x3f) | 0x80
+  const hex = [...bytes].map((one) => one.toString(16).padStart(2, '0')).join('')
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
+}

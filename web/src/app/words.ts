@@ -1,0 +1,26 @@
+/** Words that more than one feature says. */
+
+import { words } from './lang.ts'
+
+export const table = {
+  en: {
+    copy: 'Copy',
+    copied: 'Copied',
+    cancel: 'Cancel',
+    close: 'Close',
+    retry: 'Try again',
+    undo: 'Undo',
+    untitled: 'New conversation',
+  },
+  'zh-CN': {
+    copy: '复制',
+    copied: '已复制',
+    cancel: '取消',
+    close: '关闭',
+    retry: '重试',
+    undo: '撤销',
+    untitled: '新对话',
+  },
+}
+
+export const common = words(table)

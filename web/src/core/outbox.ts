@@ -1,0 +1,102 @@
+/** Messages on their way: each keeps its id until the server has it, and sending it again is the same message.
+ *
+ * The id of the message is its `Idempotency-Key` too, so a request whose answer was lost makes no second run.
+ */
+
+import type { Json } from './wire.ts'
+
+export interface Letter {
+  /** Of the message, made here. */
+  id: string
+  thread: string
+  /** The body of the run. */
+  body: Json
+  /** Its text, as the page shows it until the server does. */
+  text: string
+  at: number
+  /** `waiting`: to be sent, perhaps again. `sent`: the server has it. `failed`: it refused it, for `reason`. */
+  state: 'waiting' | 'sent' | 'failed'
+  run?: string
+  reason?: string
+}
+
+export interface Post {
+  (letter: Letter): Promise<{ run: string } | { refused: string } | { later: true }>
+}
+
+export interface Kept {
+  all<T>(prefix: string): Promise<T[]>
+  put(key: string, value: unknown): Promise<void>
+  delete(key: string): Promise<void>
+}
+
+const PREFIX = 'outbox:'
+
+export class Outbox {
+  private letters: Letter[] = []
+  private readonly busy = new Set<string>()
+  private readonly kept: Kept
+  private readonly post: Post
+  private readonly changed: (letters: Letter[]) => void
+
+  constructor(kept: Kept, post: Post, changed: (letters: Letter[]) => void) {
+    this.kept = kept
+    this.post = post
+    this.changed = changed
+  }
+
+  async load(): Promise<void> {
+    const found = await this.kept.all<Letter>(PREFIX)
+    const known = new Set(this.letters.map((one) => one.id))
+    this.letters = [...found.filter((one) => !known.has(one.id)), ...this.letters].sort((a, b) => a.at - b.at)
+    this.changed(this.letters)
+  }
+
+  async add(letter: Letter): Promise<void> {
+    this.letters = [...this.letters, letter]
+    this.changed(this.letters)
+    await this.kept.put(PREFIX + letter.id, letter) // before it is sent: a reload in between loses nothing
+    await this.flush()
+  }
+
+  /** Sends what waits, thread by thread, each in its order. */
+  async flush(): Promise<void> {
+    const threads = new Set(this.letters.filter((one) => one.state === 'waiting').map((one) => one.thread))
+    await Promise.all([...threads].map((thread) => this.drain(thread)))
+  }
+
+  async retry(id: string): Promise<void> {
+    this.change(id, { state: 'waiting' })
+    await this.flush()
+  }
+
+  async drop(id: string): Promise<void> {
+    this.letters = this.letters.filter((one) => one.id !== id)
+    this.changed(this.letters)
+    await this.kept.delete(PREFIX + id)
+  }
+
+  private async drain(thread: string): Promise<void> {
+    if (this.busy.has(thread)) return
+    this.busy.add(thread)
+    try {
+      for (;;) {
+        const next = this.letters.find((one) => one.thread === thread && one.state === 'waiting')
+        if (next === undefined) return
+        const answer = await this.post(next)
+        if ('later' in answer) return
+        if ('run' in answer) this.change(next.id, { state: 'sent', run: answer.run })
+        else this.change(next.id, { state: 'failed', reason: answer.refused })
+      }
+    } finally {
+      this.busy.delete(thread)
+    }
+  }
+
+  private change(id: string, what: Partial<Letter>): void {
+    this.letters = this.letters.map((one) => (one.id === id ? { ...one, ...what } : one))
+    this.changed(this.letters)
+    const now = this.letters.find((one) => one.id === id)
+    if (now !== undefined) void this.kept.put(PREFIX + id, now)
+  }
+}

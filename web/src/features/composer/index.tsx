@@ -1,0 +1,89 @@
+import { useComputed } from '@preact/signals'
+import { useEffect, useLayoutEffect, useRef } from 'preact/hooks'
+import { draft, write } from '../../app/drafts.ts'
+import { Slot, type Feature } from '../../app/feature.ts'
+import { current, settled } from '../../app/route.ts'
+import { send, stop, thread } from '../../app/state.ts'
+import { IconButton } from '../../ui/button.tsx'
+import { toast } from '../../ui/toast.tsx'
+import './composer.css'
+import { t } from './words.ts'
+
+const TALLEST = 240
+
+function Composer({ thread: id }: { thread: string }) {
+  const box = useRef<HTMLTextAreaElement>(null)
+  const text = draft(id).value
+  const state = useComputed(() => {
+    const { view, queue } = thread(id).value
+    return { busy: view.in_flight !== null || queue.length > 0, asked: view.interrupts.length > 0 }
+  })
+  const { busy, asked } = state.value
+
+  useLayoutEffect(() => {
+    const element = box.current!
+    element.style.height = 'auto'
+    element.style.height = `${Math.min(element.scrollHeight, TALLEST)}px`
+  }, [text])
+  useEffect(() => {
+    // A finger would get a keyboard over half of the page.
+    if (matchMedia('(hover: hover)').matches) box.current?.focus({ preventScroll: true })
+  }, [id])
+
+  const submit = () => {
+    const said = draft(id).value.trim()
+    if (!said) return
+    write(id, '')
+    void send(id, said, said)
+    settled()
+  }
+  const key = (event: KeyboardEvent) => {
+    // While characters are being composed Enter chooses among them. Safari says so by 229 only.
+    if (event.key !== 'Enter' || event.shiftKey || event.isComposing || event.keyCode === 229) return
+    event.preventDefault()
+    submit()
+  }
+  const halt = () => void stop(id).catch((error: Error) => toast(error.message))
+  return (
+    <form
+      class="composer"
+      onSubmit={(event) => {
+        event.preventDefault()
+        submit()
+      }}
+    >
+      <textarea
+        id="composer"
+        ref={box}
+        rows={1}
+        aria-label={t('write')}
+        aria-describedby="composer-hint"
+        placeholder={t('placeholder')}
+        value={text}
+        onInput={(event) => write(id, event.currentTarget.value)}
+        onKeyDown={key}
+      />
+      <div class="composer-row">
+        <Slot name="composer" thread={id} />
+        <span class="space" />
+        {busy && <IconButton class="stop" icon="stop" label={t('stop')} onClick={halt} />}
+        {(!busy || text.trim()) && (
+          <IconButton class="send" icon="send" type="submit" label={busy ? t('queue') : t('send')} disabled={!text.trim()} />
+        )}
+      </div>
+      <p id="composer-hint" class="hint">
+        {asked ? t('asked') : busy ? `${t('running')} ${t('background')}` : t('hint')}
+      </p>
+    </form>
+  )
+}
+
+export const feature: Feature = {
+  name: 'composer',
+  order: 95, // the last in the dock
+  slots: { dock: Composer },
+  commands: [
+    { id: 'stop', title: () => t('stop'), keys: 'mod+.', run: () => void stop(current.value) },
+    { id: 'write', title: () => t('write'), keys: '/', run: () => document.querySelector<HTMLElement>('#composer')?.focus() },
+  ],
+}

@@ -1,0 +1,80 @@
+import { useSignal, useSignalEffect } from '@preact/signals'
+import { useEffect } from 'preact/hooks'
+import { logIn, refused } from '../../app/api.ts'
+import type { Feature } from '../../app/feature.ts'
+import { cacheBroken, link, listKnown, wake } from '../../app/state.ts'
+import { Button } from '../../ui/button.tsx'
+import { Icon } from '../../ui/icon.tsx'
+import './connection.css'
+import { t } from './words.ts'
+
+function Banner() {
+  if (refused.value) return <Login />
+  return (
+    <>
+      <Cut />
+      {cacheBroken.value && <p class="banner">{t('noCache')}</p>}
+    </>
+  )
+}
+
+/** Said when it has lasted a moment: a short cut is nobody's business. */
+function Cut() {
+  const { phase, retryAt, tries } = link.value
+  const late = useSignal(false)
+  const now = useSignal(Date.now())
+  useSignalEffect(() => {
+    if (link.value.phase === 'open') {
+      late.value = false
+      return
+    }
+    const timer = setTimeout(() => (late.value = true), 1200)
+    return () => clearTimeout(timer)
+  })
+  useEffect(() => {
+    const timer = setInterval(() => (now.value = Date.now()), 500)
+    return () => clearInterval(timer)
+  }, [])
+  if (phase === 'open' || !(late.value || tries > 1)) return <div class="banner-space" role="status" />
+  const left = retryAt === null ? null : Math.max(0, Math.ceil((retryAt - now.value) / 1000))
+  const text = !navigator.onLine ? t('offline') : left === null ? t('connecting') : t('waiting', { n: left })
+  return (
+    <div class="banner cut" data-phase={phase}>
+      <Icon name="waiting" />
+      {/* The seconds change too often to be read out. */}
+      <span role="status" aria-label={navigator.onLine ? t('connecting') : t('offline')}>
+        <span aria-hidden="true">
+          {text} {listKnown.value === 'cached' && t('cached')}
+        </span>
+      </span>
+      <Button onClick={wake}>{t('now')}</Button>
+    </div>
+  )
+}
+
+function Login() {
+  const value = useSignal('')
+  const enter = (event: Event) => {
+    event.preventDefault()
+    logIn(value.value.trim())
+    location.reload()
+  }
+  return (
+    <form class="banner login" onSubmit={enter}>
+      <span>{t('login')}</span>
+      <input
+        type="password"
+        autocomplete="current-password"
+        aria-label={t('token')}
+        placeholder={t('token')}
+        value={value.value}
+        onInput={(event) => (value.value = event.currentTarget.value)}
+      />
+      <Button kind="main" type="submit">
+        {t('enter')}
+      </Button>
+    </form>
+  )
+}
+
+export const feature: Feature = { name: 'connection', slots: { banner: Banner } }

@@ -1,0 +1,27 @@
+import { words } from '../../app/lang.ts'
+
+export const table = {
+  en: {
+    connecting: 'Connecting…',
+    waiting: 'No connection. Next try in {n} s.',
+    now: 'Try now',
+    offline: 'You are offline. What you write is kept and sent later.',
+    login: 'This server wants to know who you are.',
+    token: 'Access token',
+    enter: 'Log in',
+    cached: 'Shown as this browser saw it last.',
+    noCache: 'This browser keeps nothing between visits (a private window, or no room): drafts are lost when the tab closes.',
+  },
+  'zh-CN': {
+    connecting: '正在连接…',
+    waiting: '连接已断开，{n} 秒后重试。',
+    now: '立即重试',
+    offline: '当前离线。你写的内容会保留，稍后发送。',
+    login: '此服务器需要登录。',
+    token: '访问令牌',
+    enter: '登录',
+    cached: '显示的是此浏览器上次看到的内容。',
+    noCache: '此浏览器无法保存数据（隐私窗口或空间不足）：关闭标签页后草稿会丢失。',
+  },
+}
+export const t = words(table)

@@ -1,0 +1,140 @@
+import { useComputed, useSignal } from '@preact/signals'
+import { useLayoutEffect, useRef } from 'preact/hooks'
+import { Slot, type Feature } from '../../app/feature.ts'
+import { language } from '../../app/lang.ts'
+import { openNew } from '../../app/route.ts'
+import { lettersOf, thread } from '../../app/state.ts'
+import { turns } from '../../core/turns.ts'
+import { Button } from '../../ui/button.tsx'
+import { Icon } from '../../ui/icon.tsx'
+import { useWindow } from '../../ui/window.ts'
+import './conversation.css'
+import { places } from './places.ts'
+import { Turn } from './turn.tsx'
+import { t } from './words.ts'
+
+const FEW = 60 // are all in the page: one can search it
+const NEAR = 48 // pixels from the end that still are the end
+
+function Conversation({ thread: id }: { thread: string }) {
+  const now = thread(id).value
+  const list = useComputed(() => turns(thread(id).value.view, lettersOf(id))).value
+  if (now.known === 'gone') return <Gone />
+  const busy = now.view.in_flight !== null
+  if (!list.length && !busy) {
+    return (
+      <div class="empty">
+        {now.known !== 'empty' && (
+          <>
+            <p class="hello">{t('hello')}</p>
+            <Slot name="empty" thread={id} />
+          </>
+        )}
+      </div>
+    )
+  }
+  return <Log id={id} list={list} />
+}
+
+function Log({ id, list }: { id: string; list: ReturnType<typeof turns> }) {
+  const now = thread(id).value
+  const flight = now.view.in_flight
+  const busy = flight !== null
+  const box = useRef<HTMLDivElement>(null)
+  const stuck = useRef(true)
+  const height = useRef(0)
+  const away = useSignal(false)
+  const view = useWindow(box, list.length, (index) => guess(list[index]?.text.length ?? 0), {
+    key: (index) => list[index]?.key ?? String(index),
+    overscan: list.length <= FEW ? FEW : 6,
+    gap: 20,
+    padding: 24,
+  })
+
+  const follow = () => {
+    const element = box.current!
+    if (stuck.current) element.scrollTop = element.scrollHeight
+  }
+  useLayoutEffect(follow)
+  useLayoutEffect(() => {
+    const element = box.current!
+    const kept = places.get(id)
+    if (kept !== undefined) {
+      stuck.current = false
+      element.scrollTop = kept
+      away.value = true
+    }
+    const watcher = new ResizeObserver(follow)
+    watcher.observe(element)
+    watcher.observe(element.firstElementChild!)
+    return () => watcher.disconnect()
+  }, [id])
+
+  const scrolled = () => {
+    const element = box.current!
+    const left = element.scrollHeight - element.scrollTop - element.clientHeight
+    // Only a person scrolls up; what grows below does not.
+    if (left < NEAR) stuck.current = true
+    else if (element.scrollTop < height.current - 2) stuck.current = false
+    height.current = element.scrollTop
+    away.value = !stuck.current
+    if (stuck.current) places.delete(id)
+    else places.set(id, element.scrollTop)
+  }
+  const latest = () => {
+    stuck.current = true
+    places.delete(id)
+    view.to(list.length - 1, 'end')
+    follow()
+  }
+  const speaking = list.some((one) => one.live)
+  return (
+    <div class="log-frame">
+      <div class="log" ref={box} onScroll={scrolled} role="log" aria-live="off" aria-label={t('log')} tabindex={0} data-turns={list.length} data-busy={busy}>
+        <div class="log-inner" style={{ height: `${view.height}px` }}>
+          {view.items.map(({ index, start, key }) => (
+            <div class="log-row" key={key} data-index={index} ref={view.measure} style={{ transform: `translateY(${start}px)` }}>
+              <Turn thread={id} said={list[index]!} last={index === list.length - 1} busy={busy} />
+            </div>
+          ))}
+        </div>
+        <div class="log-end">
+          {now.known === 'cached' && now.cachedAt && <p class="note">{t('cached', { when: clock(now.cachedAt) })}</p>}
+          {flight && flight.attempt > 1 && <p class="note">{t('attempt', { n: flight.attempt })}</p>}
+          {busy && !speaking && (
+            <p class="note working">
+              <Icon name="running" /> {t('working')}
+            </p>
+          )}
+        </div>
+      </div>
+      {away.value && (
+        <Button class="latest" icon="down" onClick={latest}>
+          {t('latest')}
+        </Button>
+      )}
+      {/* Said once when it begins and once when it ends, not with every word. */}
+      <p class="unseen" role="status">
+        {busy ? t('writing') : list.at(-1)?.kind === 'ai' ? t('answered') : ''}
+      </p>
+    </div>
+  )
+}
+
+const guess = (length: number): number => 56 + Math.ceil(length / 80) * 24
+
+const clock = (at: number): string =>
+  new Intl.DateTimeFormat(language.value, { dateStyle: 'short', timeStyle: 'short' }).format(at)
+
+function Gone() {
+  return (
+    <div class="empty">
+      <p>{t('gone')}</p>
+      <Button kind="main" onClick={openNew}>
+        {t('begin')}
+      </Button>
+    </div>
+  )
+}
+
+export const feature: Feature = { name: 'conversation', slots: { main: Conversation } }

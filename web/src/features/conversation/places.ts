@@ -1,0 +1,19 @@
+/** Where one was in each conversation that one has left in its middle; those left at their end follow it. */
+
+const KEY = 'threadmill.places'
+const kept = new Map<string, number>(JSON.parse(sessionStorage.getItem(KEY) ?? '[]'))
+
+function store(): void {
+  sessionStorage.setItem(KEY, JSON.stringify([...kept].slice(-50)))
+}
+
+export const places = {
+  get: (id: string): number | undefined => kept.get(id),
+  set(id: string, at: number): void {
+    kept.set(id, at)
+    store()
+  },
+  delete(id: string): void {
+    if (kept.delete(id)) store()
+  },
+}

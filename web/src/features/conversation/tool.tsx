@@ -1,0 +1,77 @@
+import { useSignal } from '@preact/signals'
+import { useEffect } from 'preact/hooks'
+import { plain, type Step } from '../../core/turns.ts'
+import { CopyButton } from '../../ui/copy.tsx'
+import { Icon, type IconName } from '../../ui/icon.tsx'
+import { t } from './words.ts'
+
+const ICONS: Record<Step['status'], IconName> = {
+  waiting: 'queued',
+  running: 'running',
+  finished: 'check',
+  error: 'failed',
+  stopped: 'stop',
+}
+
+export function ToolCard({ step }: { step: Step }) {
+  const { call, status, live } = step
+  const state = status === 'stopped' ? t('halted') : t(status)
+  const progress = live?.status === 'running' ? live.progress : undefined
+  const current = progress?.current ?? progress?.data?.progress
+  const total = progress?.total
+  const text = progress?.text ?? (progress?.still_working ? t('still') : undefined)
+  return (
+    <details class={`tool tool-${status}`} data-tool={call.name} data-status={status}>
+      <summary>
+        <Icon name={ICONS[status]} />
+        <span class="tool-name">{call.name}</span>
+        <span class="tool-text">{text ?? state}</span>
+        {typeof current === 'number' && typeof total === 'number' && total > 0 && (
+          <>
+            <progress max={total} value={current} aria-label={call.name} />
+            <span class="soft">
+              {current}/{total}
+            </span>
+          </>
+        )}
+        <Took step={step} />
+      </summary>
+      <Part label={t('arguments')} text={pretty(call.args)} />
+      {step.result !== null && <Part label={t('result')} text={pretty(step.result)} />}
+    </details>
+  )
+}
+
+function Took({ step }: { step: Step }) {
+  const now = useSignal(Date.now())
+  const running = step.status === 'running' && step.live
+  useEffect(() => {
+    if (!running) return
+    const timer = setInterval(() => (now.value = Date.now()), 500)
+    return () => clearInterval(timer)
+  }, [running === null])
+  const ms = step.duration_ms ?? (running ? Math.max(0, now.value - running.started_at) : null)
+  if (ms === null) return null
+  return <span class="soft">{t('seconds', { n: (ms / 1000).toFixed(1) })}</span>
+}
+
+function Part({ label, text }: { label: string; text: string }) {
+  return (
+    <div class="tool-part">
+      <div class="code-head">
+        <span>{label}</span>
+        <CopyButton text={() => text} />
+      </div>
+      <pre tabindex={0}>{text}</pre>
+    </div>
+  )
+}
+
+function pretty(value: unknown): string {
+  if (typeof value !== 'string') return plain(value)
+  try {
+    return JSON.stringify(JSON.parse(value), null, 2)
+  } catch {
+    return value
+  }
+}

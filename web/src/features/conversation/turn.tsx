@@ -1,0 +1,83 @@
+import { Component } from 'preact'
+import { Slot } from '../../app/feature.ts'
+import { outbox } from '../../app/state.ts'
+import { draft, write } from '../../app/drafts.ts'
+import type { Said } from '../../core/turns.ts'
+import { Button } from '../../ui/button.tsx'
+import { CopyButton } from '../../ui/copy.tsx'
+import { Markdown } from '../../ui/markdown.tsx'
+import { ToolCard } from './tool.tsx'
+import { t } from './words.ts'
+
+interface Props {
+  thread: string
+  said: Said
+  last: boolean
+  busy: boolean
+}
+
+/** Drawn again when what is said in it changes, not with every word of another turn. */
+export class Turn extends Component<Props> {
+  override shouldComponentUpdate(next: Props): boolean {
+    return next.said !== this.props.said || next.last !== this.props.last || (next.busy !== this.props.busy && next.last)
+  }
+
+  override render({ thread, said, last, busy }: Props) {
+    const human = said.kind === 'human'
+    return (
+      <article class={`turn ${said.kind} ${said.namespace.length ? 'inner' : ''}`} data-message={said.key} data-live={said.live}>
+        <h2 class="unseen">{human ? t('you') : t('assistant')}</h2>
+        {said.reasoning && (
+          <details class="reasoning" open={said.live && !said.text}>
+            <summary>{said.live && !said.text ? t('thinking') : t('reasoning')}</summary>
+            <Markdown text={said.reasoning} live={said.live} />
+          </details>
+        )}
+        {said.images.map((one, place) => (
+          <Picture key={place} source={one} label={t('image', { n: place + 1 })} />
+        ))}
+        {said.text && (human ? <p class="words">{said.text}</p> : <Markdown text={said.text} live={said.live} />)}
+        {said.steps.map((one) => (
+          <ToolCard key={one.call.id} step={one} />
+        ))}
+        {said.stopped && <p class="note stopped">{t('stopped')}</p>}
+        <Letter said={said} />
+        {!said.live && !said.letter && (human || !said.steps.length || last) && (
+          <div class="turn-actions">
+            {said.text && <CopyButton text={() => said.text} />}
+            <Slot name="turnActions" thread={thread} said={said} last={last && !busy} />
+            {said.message?.usage_metadata && (
+              <span class="soft">{t('tokens', { n: said.message.usage_metadata.output_tokens })}</span>
+            )}
+          </div>
+        )}
+      </article>
+    )
+  }
+}
+
+function Letter({ said }: { said: Said }) {
+  const letter = said.letter
+  if (!letter) return null
+  if (letter.state !== 'failed') return <p class="note">{letter.state === 'sent' ? t('sent') : t('sending')}</p>
+  const discard = () => {
+    if (!draft(letter.thread).value) write(letter.thread, letter.text)
+    void outbox.drop(letter.id)
+  }
+  return (
+    <p class="note failed" role="alert">
+      {t('notSent', { reason: letter.reason ?? '' })}{' '}
+      <Button onClick={() => void outbox.retry(letter.id)}>{t('again')}</Button> <Button onClick={discard}>{t('discard')}</Button>
+    </p>
+  )
+}
+
+/** Of other sites nothing is fetched: their pictures are links. */
+function Picture({ source, label }: { source: string; label: string }) {
+  if (/^(data:image\/|blob:)/.test(source)) return <img class="picture" src={source} alt={label} />
+  return (
+    <a href={source} target="_blank" rel="noopener noreferrer">
+      {label}
+    </a>
+  )
+}

@@ -1,0 +1,154 @@
+import { useComputed, useSignal } from '@preact/signals'
+import { useId } from 'preact/hooks'
+import type { Feature } from '../../app/feature.ts'
+import { run, thread } from '../../app/state.ts'
+import { plain } from '../../core/turns.ts'
+import type { Interrupt, Json } from '../../core/wire.ts'
+import { Button } from '../../ui/button.tsx'
+import { toast } from '../../ui/toast.tsx'
+import './interrupts.css'
+import { questionOf, type Choice, type Field } from './question.ts'
+import { t } from './words.ts'
+
+/** All questions that are open; what is answered goes in one run when the last of them is. */
+function Questions({ thread: id }: { thread: string }) {
+  const state = useComputed(() => {
+    const { view } = thread(id).value
+    return view.in_flight === null ? view.interrupts : []
+  })
+  const answers = useSignal<Record<string, Json>>({})
+  const busy = useSignal(false)
+  const open = state.value.filter((one) => !(one.interrupt_id in answers.value))
+  if (!open.length) return null
+  const first = open[0]!
+  const answer = async (value: Json) => {
+    const all = { ...answers.value, [first.interrupt_id]: value }
+    if (open.length > 1) {
+      answers.value = all
+      return
+    }
+    busy.value = true
+    try {
+      await run(id, { command: { resume: all }, strict_resume: true })
+    } catch (error) {
+      toast(String((error as Error).message))
+    }
+    answers.value = {}
+    busy.value = false
+  }
+  const all = state.value.length
+  return (
+    <section class="question" role="group" aria-label={t('asks')} data-interrupt={first.interrupt_id}>
+      <div class="question-head">
+        <strong>{t('asks')}</strong>
+        {all > 1 && <span class="soft">{t('several', { n: all - open.length + 1, all })}</span>}
+      </div>
+      <One key={first.interrupt_id} asked={first} busy={busy.value} answer={answer} />
+    </section>
+  )
+}
+
+function One({ asked, busy, answer }: { asked: Interrupt; busy: boolean; answer: (value: Json) => void }) {
+  const { title, details, choices } = questionOf(asked.value)
+  const only = choices.length === 1 ? choices[0]! : null
+  const chosen = useSignal<Choice | null>(only?.fields.length ? only : null)
+  const choose = (one: Choice) => {
+    if (one.fields.length) chosen.value = one
+    else answer(one.answer({}))
+  }
+  return (
+    <>
+      {title && <p class="question-title">{title}</p>}
+      {Object.keys(details).length > 0 && (
+        <details class="question-details">
+          <summary>{t('details')}</summary>
+          <pre tabindex={0}>{plain(details)}</pre>
+        </details>
+      )}
+      {!only && (
+        <div class="question-choices">
+          {choices.map((one, place) => (
+            <Button
+              key={one.id}
+              kind={place === 0 ? 'main' : one.id === 'reject' ? 'danger' : 'plain'}
+              disabled={busy}
+              aria-expanded={one.fields.length ? chosen.value?.id === one.id : undefined}
+              onClick={() => choose(one)}
+            >
+              {nameOf(one.id)}
+            </Button>
+          ))}
+        </div>
+      )}
+      {chosen.value && <Form key={chosen.value.id} choice={chosen.value} busy={busy} answer={answer} />}
+    </>
+  )
+}
+
+const nameOf = (id: string): string =>
+  ['approve', 'reject', 'edit', 'respond'].includes(id) ? t(id as 'approve') : id
+
+function Form({ choice, busy, answer }: { choice: Choice; busy: boolean; answer: (value: Json) => void }) {
+  const values = useSignal<Record<string, Json>>(
+    Object.fromEntries(choice.fields.map((one) => [one.name, one.kind === 'json' ? plain(one.value) : one.value])),
+  )
+  const wrong = useSignal('')
+  const submit = (event: Event) => {
+    event.preventDefault()
+    try {
+      const told = choice.fields.map((one) => [one.name, read(one, values.value[one.name])])
+      answer(choice.answer(Object.fromEntries(told)))
+    } catch (error) {
+      wrong.value = t('wrong', { reason: (error as Error).message })
+    }
+  }
+  return (
+    <form class="question-form" onSubmit={submit}>
+      {choice.fields.map((one) => (
+        <Input key={one.name} field={one} value={values.value[one.name]} set={(value) => (values.value = { ...values.value, [one.name]: value })} />
+      ))}
+      {wrong.value && <p role="alert">{wrong.value}</p>}
+      <Button kind="main" type="submit" disabled={busy}>
+        {t('send')}
+      </Button>
+    </form>
+  )
+}
+
+function read(field: Field, value: Json): Json {
+  if (field.kind === 'json') return JSON.parse(value)
+  if (field.kind === 'number') return value === '' ? '' : Number(value)
+  return value
+}
+
+function Input({ field, value, set }: { field: Field; value: Json; set: (value: Json) => void }) {
+  const id = useId()
+  const label = field.name === 'answer' || field.name === 'response' ? t('answer') : field.name
+  const common = { id, value, 'aria-describedby': field.hint ? `${id}-hint` : undefined }
+  const change = (event: { currentTarget: { value: string } }) => set(event.currentTarget.value)
+  return (
+    <div class="field">
+      <label for={id}>{label}</label>
+      {field.kind === 'choice' ? (
+        <select {...common} onChange={change}>
+          {field.choices.map((one) => (
+            <option key={one}>{one}</option>
+          ))}
+        </select>
+      ) : field.kind === 'boolean' ? (
+        <input id={id} type="checkbox" checked={Boolean(value)} onChange={(event) => set(event.currentTarget.checked)} />
+      ) : field.kind === 'number' ? (
+        <input {...common} type="number" step="any" onInput={change} />
+      ) : (
+        <textarea {...common} rows={field.kind === 'json' ? 5 : 2} onInput={change} />
+      )}
+      {field.hint && (
+        <span class="hint" id={`${id}-hint`}>
+          {field.hint}
+        </span>
+      )}
+    </div>
+  )
+}
+
+export const feature: Feature = { name: 'interrupts', order: 40, slots: { dock: Questions } }

@@ -1,0 +1,31 @@
+import { words } from '../../app/lang.ts'
+
+export const table = {
+  en: {
+    asks: 'The assistant asks',
+    approve: 'Approve',
+    reject: 'Reject',
+    edit: 'Change',
+    respond: 'Answer',
+    answer: 'Your answer',
+    send: 'Send the answer',
+    details: 'What it is about',
+    wrong: 'This is no JSON: {reason}',
+    several: '{n} of {all}',
+    required: 'Needed: {name}',
+  },
+  'zh-CN': {
+    asks: '助手需要你确认',
+    approve: '批准',
+    reject: '拒绝',
+    edit: '修改',
+    respond: '回答',
+    answer: '你的回答',
+    send: '发送回答',
+    details: '详情',
+    wrong: '不是有效的 JSON：{reason}',
+    several: '第 {n} 个，共 {all} 个',
+    required: '必填：{name}',
+  },
+}
+export const t = words(table)

@@ -1,0 +1,61 @@
+import { useLayoutEffect, useRef } from 'preact/hooks'
+import { common } from '../app/words.ts'
+import { copyText } from './copy.tsx'
+import { blocksOf, embellish, rendered } from './render.ts'
+
+interface Shown {
+  text: string
+  blocks: string[]
+  nodes: HTMLElement[]
+}
+
+const UNSETTLED = 3 // a list or a table may go on behind a blank line
+
+/** While the text grows only its last blocks are made anew, so that a long answer costs what is new in it. */
+export function Markdown({ text, live = false }: { text: string; live?: boolean }) {
+  const box = useRef<HTMLDivElement>(null)
+  const shown = useRef<Shown>({ text: '', blocks: [], nodes: [] })
+  useLayoutEffect(() => {
+    shown.current = update(box.current!, shown.current, text.replace(/\r\n?/g, '\n'))
+  }, [text])
+  useLayoutEffect(() => {
+    if (!live) void embellish(box.current!)
+  }, [text, live])
+  return <div class="markdown" ref={box} />
+}
+
+function update(box: HTMLElement, before: Shown, text: string): Shown {
+  if (text === before.text) return before
+  const blocks = cut(before, text)
+  let same = 0
+  while (same < blocks.length && blocks[same] === before.blocks[same]) same++
+  for (const old of before.nodes.slice(same)) old.remove()
+  const made = blocks.slice(same).map((one) => {
+    const node = document.createElement('div')
+    node.append(rendered(one))
+    for (const head of node.querySelectorAll('.code-head')) head.append(copyOf(head))
+    return node
+  })
+  box.append(...made)
+  return { text, blocks, nodes: [...before.nodes.slice(0, same), ...made] }
+}
+
+function cut(before: Shown, text: string): string[] {
+  if (/^ {0,3}\[[^\]]+\]:/m.test(text)) return [text] // links that are defined elsewhere in it
+  const grown = before.text && text.startsWith(before.text)
+  const kept = grown ? before.blocks.slice(0, -UNSETTLED) : []
+  return [...kept, ...blocksOf(text.slice(kept.join('').length))]
+}
+
+function copyOf(head: Element): HTMLButtonElement {
+  const button = document.createElement('button')
+  button.type = 'button'
+  button.className = 'code-copy'
+  button.textContent = common('copy')
+  button.onclick = async () => {
+    await copyText(head.parentElement?.querySelector('code')?.textContent ?? '')
+    button.textContent = common('copied')
+    setTimeout(() => (button.textContent = common('copy')), 1500)
+  }
+  return button
+}
