@@ -214,8 +214,11 @@ def test_every_dependency_has_its_reason() -> None:
     lists = [project["project"]["dependencies"], *project["project"]["optional-dependencies"].values()]
     lists += [*project["dependency-groups"].values(), project["build-system"]["requires"]]
     wanted = {re.match(r"[\w.-]+", entry)[0] for entries in lists for entry in entries}  # type: ignore[index]
-    rows = set(re.findall(r"^\| `([\w.-]+)` \| \S", page("dependencies.md"), re.MULTILINE))
-    assert rows == wanted | {"uv"}
+    ours, _, pages = page("dependencies.md").partition("## Of the chat page")
+    assert set(re.findall(r"^\| `([\w.-]+)` \| \S", ours, re.MULTILINE)) == wanted | {"uv"}
+    package = json.loads((ROOT / "web" / "package.json").read_text("utf-8"))
+    rows = "".join(re.findall(r"^\| (`.+?`) \| \S", pages, re.MULTILINE))
+    assert named(rows) - {", "} == {*package["dependencies"], *package["devDependencies"]}
 
 
 # Pages
