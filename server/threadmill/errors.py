@@ -46,6 +46,11 @@ class Invalid(ThreadmillError):
     status = 422
 
 
+class NotOffered(ThreadmillError):
+    code = "not_offered"
+    status = 501
+
+
 class Unavailable(ThreadmillError):
     code = "unavailable"
     status = 503

@@ -39,6 +39,7 @@ from threadmill.runs.stall import StallWatch
 from threadmill.runs.submit import Request, Submitted, submit
 from threadmill.runs.worker import Limits, Worker
 from threadmill.scope import ALL, Scope
+from threadmill.search import Search
 from threadmill.signals import Signals
 from threadmill.state import States
 from threadmill.streaming import v2
@@ -84,6 +85,7 @@ class Runtime:
     metrics: Metrics
     retention: Retention
     webhooks: Webhooks
+    search: Search
     auth: Auth | None = None
     vault: encryption.Handlers | None = None
 
@@ -392,6 +394,7 @@ async def open_runtime(project: Project, settings: Settings, graphs: Graphs) -> 
         metrics,
         Retention(database, log, serde.loads_typed, project.retention),
         _open_webhooks(project, settings, database, signals),
+        Search(database, signals, serde, sealed=vault is not None),
         load_auth(project),
         vault,
     )
@@ -399,6 +402,7 @@ async def open_runtime(project: Project, settings: Settings, graphs: Graphs) -> 
         known = [(one.id, one.description) for one in project.graphs.values()]
         await database.write(assistants.ensure_defaults, known, project.assistant_configs)
         await database.write(set_default, project.retention)
+        await runtime.search.open()
         state_thread.start()
         await worker.start()
         watch = StallWatch(worker.loop, worker.thread_id, settings.stall_s)
@@ -407,6 +411,7 @@ async def open_runtime(project: Project, settings: Settings, graphs: Graphs) -> 
         sweeper = asyncio.create_task(_sweep(memory, project.store.sweep_interval * 60))
         retention = asyncio.create_task(runtime.retention.run())
         sending = asyncio.create_task(runtime.webhooks.run())
+        indexing = asyncio.create_task(runtime.search.run())
         compaction = asyncio.create_task(
             Compaction(
                 database, settings.compact_after_s, min(60.0, max(0.1, settings.compact_after_s / 4)), recall
@@ -418,6 +423,7 @@ async def open_runtime(project: Project, settings: Settings, graphs: Graphs) -> 
         finally:
             sweeper.cancel()
             retention.cancel()
+            indexing.cancel()
             ticker.cancel()
             compaction.cancel()
             metrics.close()

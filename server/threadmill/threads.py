@@ -19,6 +19,8 @@ from threadmill.scope import ALL, Scope
 from threadmill_checkpoints import sealing
 from threadmill_checkpoints.database import Row, Tx
 from threadmill_checkpoints.saver import forks
+from threadmill_checkpoints.search import find
+from threadmill_checkpoints.search.words import expression
 
 Outcome = Literal["idle", "interrupted", "error"]
 STATUSES = ("idle", "busy", "interrupted", "error")
@@ -112,6 +114,14 @@ def get(tx: Tx, scope: Scope, thread_id: str, *, values: bool = False, shown: bo
 def exists(tx: Tx, scope: Scope, thread_id: str) -> bool:
     sql = f"SELECT 1 FROM threads WHERE thread_id = :thread_id AND {scope.condition(tx)}"
     return tx.one(sql, thread_id=thread_id, **scope.params) is not None
+
+
+def titles(tx: Tx, thread_ids: Sequence[str]) -> dict[str, str | None]:
+    rows = tx.all(
+        "SELECT thread_id, title FROM threads WHERE thread_id IN (SELECT value FROM json_each(:ids))",
+        ids=json.dumps(list(thread_ids)),
+    )
+    return {row["thread_id"]: row["title"] for row in rows}
 
 
 def require(tx: Tx, scope: Scope, thread_id: str) -> None:
@@ -371,6 +381,7 @@ class Filter:
     values: Mapping[str, Any] | None = None
     status: str | None = None
     ids: Sequence[str] | None = None
+    said: str | None = None  # what people type into a search
 
     def where(self, tx: Tx, scope: Scope) -> tuple[str, dict[str, Any]]:
         conditions, params = ["ephemeral = 0", scope.condition(tx)], dict[str, Any](scope.params)
@@ -402,6 +413,9 @@ class Filter:
         if self.ids is not None:
             conditions.append("threads.thread_id IN (SELECT value FROM json_each(:ids))")
             params["ids"] = json.dumps(list(self.ids))
+        if self.said is not None:
+            conditions.append(find.threads() if (query := expression(self.said)) else "FALSE")
+            params |= {"said": query} if query else {}
         return " AND ".join(conditions), params
 
 

@@ -122,6 +122,30 @@ async def test_lists_and_counts_leave_out_what_is_somebody_elses(
     assert ids["thread_id"] in [thread["thread_id"] for thread in await alice.threads.search(limit=100)]
 
 
+async def test_a_search_finds_nothing_of_somebody_elses(
+    guarded: Server, bob: httpx.AsyncClient, ids: dict[str, str]
+) -> None:
+    his = (await client_of(guarded, "bob").threads.create(metadata={"test": "search"}))["thread_id"]
+    await client_of(guarded, "bob").runs.wait(his, "echo", input={"messages": ["the words of bob"]})
+    bodies: list[dict[str, Any]] = [
+        {},
+        {"thread_ids": [ids["thread_id"]]},
+        {"metadata": {"owner": "alice"}},
+        {"limit": 1},
+    ]
+    for body in (*bodies, {"kinds": ["title"]}):
+        answer = (await bob.post("/search", json={"query": "words", **body})).json()
+        assert {hit["thread_id"] for hit in answer["hits"]} <= {his}, body
+        assert WORDS not in str(answer)
+    assert (await bob.post("/search", json={"query": WORDS})).json() == {"hits": [], "next_cursor": None}
+    assert (await bob.post("/threads/count", json={"query": WORDS})).json() == 0
+    found = (await bob.post("/threads/search", json={"query": "words", "select": ["thread_id"]})).json()
+    assert found == [{"thread_id": his}]
+    async with httpx.AsyncClient(base_url=guarded.url, headers={"Authorization": "Bearer alice"}) as alice:
+        hits = (await alice.post("/search", json={"query": WORDS, "limit": 100})).json()["hits"]
+    assert ids["thread_id"] in [hit["thread_id"] for hit in hits]
+
+
 async def test_an_id_in_a_body_opens_no_door(bob: httpx.AsyncClient, ids: dict[str, str]) -> None:
     smuggled = {"assistant_id": "echo", "input": {"messages": []}, "config": {"configurable": ids}}
     answer = await bob.post("/runs/wait", json=smuggled)

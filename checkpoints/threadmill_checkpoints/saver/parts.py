@@ -60,7 +60,7 @@ def split(
     kind, found = "one", None
     if type(inner) is list and inner:
         kind, found = "list", items(inner) if items else [part(serde, item) for item in inner]
-        if sum([one.size for one in found]) <= SMALL * len(found):
+        if sum([one.size for one in found]) <= SMALL * len(found) and not any(one.message_id for one in found):
             kind, found = "runs", [part(serde, inner[at : at + RUN]) for at in range(0, len(inner), RUN)]
     elif type(inner) is dict and inner:
         kind, found = "map", [part(serde, pair) for pair in inner.items()]

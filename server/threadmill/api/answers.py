@@ -397,6 +397,7 @@ WHY = {
     413: "The body is larger than the server takes.",
     422: "The body is no JSON, a field or parameter is wrong, or an id is no UUID.",
     503: "Something it needs does not work; the log of the server says why.",
+    501: "Not offered by this server as it is set up.",
 }
 
 

@@ -17,6 +17,7 @@ from threadmill.ids import new_id, parse_id
 from threadmill.langgraph_json.values import MAX_MINUTES
 from threadmill.retention import Strategy
 from threadmill.scope import ALL, Scope
+from threadmill.search import LONGEST
 from threadmill.threads import Filter, Thread
 from threadmill_checkpoints.database import Tx
 
@@ -66,10 +67,11 @@ class Count(Body):
     values: dict[str, Any] | None = None
     status: STATUSES | None = None
     ids: list[str] | None = None
+    query: str | None = Field(None, max_length=LONGEST)
 
     def filter(self) -> Filter:
-        ids = [_known_id(one) for one in self.ids] if self.ids else None
-        return Filter(metadata=self.metadata, values=self.values, status=self.status, ids=ids)
+        ids = [known_id(one) for one in self.ids] if self.ids else None
+        return Filter(metadata=self.metadata, values=self.values, status=self.status, ids=ids, said=self.query)
 
 
 class Search(Count):
@@ -127,8 +129,10 @@ def _create(
     return threads.get(tx, ALL, thread_id)
 
 
-@router.post("/search", responses=answers.page(answers.ThreadPart, 400))
+@router.post("/search", responses=answers.page(answers.ThreadPart, 400, 501))
 async def search(body: Search, here: Here, me: Me) -> Response:
+    if body.query is not None:
+        await here.search.ready()
     value = {"metadata": body.metadata or {}, "values": body.values or {}, "status": body.status}
     scope = await me.may("threads", "search", value | {"limit": body.limit, "offset": body.offset})
     paths = {alias: _path(path) for alias, path in (body.extract or {}).items()}
@@ -158,8 +162,10 @@ async def search(body: Search, here: Here, me: Me) -> Response:
     return page(rows, total, body.limit, body.offset)
 
 
-@router.post("/count", responses=answers.answers(int, 400))
+@router.post("/count", responses=answers.answers(int, 400, 501))
 async def count(body: Count, here: Here, me: Me) -> Response:
+    if body.query is not None:
+        await here.search.ready()
     scope = await me.may("threads", "search", {"metadata": body.metadata or {}, "status": body.status})
     return json(await here.database.read(threads.count, scope, body.filter()))
 
@@ -238,7 +244,7 @@ def shown(thread: Thread) -> dict[str, Any]:
     }
 
 
-def _known_id(value: str) -> str:
+def known_id(value: str) -> str:
     try:
         return parse_id(value, "thread")
     except Invalid:

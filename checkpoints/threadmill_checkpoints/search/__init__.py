@@ -1,0 +1,1 @@
+"""Finding what was said, done and answered, by its words."""
