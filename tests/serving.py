@@ -1,6 +1,5 @@
 """A real server process for tests: started, killed and restarted on one data directory."""
 
-import contextlib
 import os
 import signal
 import socket
@@ -8,11 +7,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any, TypeVar
 
 import anyio
 import httpx
+import warm
 from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
 
@@ -43,7 +44,7 @@ class Remote:
 
 
 class Server(Remote):
-    """`python -m threadmill serve` on a free port; the port and the data survive kill() and restart()."""
+    """`threadmill serve` on a free port; the port and the data survive kill() and restart()."""
 
     def __init__(self, data_dir: Path, config: Path = KIT, env: Mapping[str, str] | None = None) -> None:
         self.data_dir, self.config, self.port = data_dir, config, free_port()
@@ -51,17 +52,20 @@ class Server(Remote):
         self.log_file = data_dir.parent / f"{data_dir.name}.log"
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("THREADMILL_")}
         self.env = {**inherited, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1", **(env or {})}
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | warm.Warm | None = None
 
     @property
     def log(self) -> str:
         return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
 
     def start(self) -> "Server":
-        command = [sys.executable, "-m", "threadmill", "serve", "--config", str(self.config)]
-        command += ["--port", str(self.port), "--data-dir", str(self.data_dir)]
-        with self.log_file.open("ab") as out:
-            self.process = subprocess.Popen(command, env=self.env, stdout=out, stderr=subprocess.STDOUT)
+        command = ["serve", "--config", str(self.config), "--port", str(self.port), "--data-dir", str(self.data_dir)]
+        if warm.can_be(self.env):
+            self.process = warm.Warm(command, self.env, self.log_file)
+        else:
+            with self.log_file.open("ab") as out:
+                command = [sys.executable, "-m", "threadmill", *command]
+                self.process = subprocess.Popen(command, env=self.env, stdout=out, stderr=subprocess.STDOUT)
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
             if self.process.poll() is not None:
@@ -73,9 +77,14 @@ class Server(Remote):
         return self
 
     def _answers(self) -> bool:
-        with contextlib.suppress(httpx.TransportError):
-            return httpx.get(f"{self.url}/ok", timeout=2).status_code == 200
-        return False
+        asked = HTTPConnection("127.0.0.1", self.port, timeout=2)
+        try:
+            asked.request("GET", "/ok")
+            return asked.getresponse().status == 200
+        except (OSError, HTTPException):
+            return False
+        finally:
+            asked.close()
 
     def kill(self) -> None:
         """SIGKILL: what a crash or the out-of-memory killer does."""
