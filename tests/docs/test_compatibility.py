@@ -16,7 +16,7 @@ CLIENTS = (
     *("Python", "Python, sync", "Python 0.3", "RemoteGraph"),
     *("JavaScript 1.12", "JavaScript 1.11", "JavaScript 2.0", "useStream", "MCP"),
 )
-SAVERS = ("SqliteSaver(wait=True)", "SqliteSaver(wait=False)")
+SAVERS = tuple(f"SqliteSaver(wait={wait}){sealed}" for sealed in ("", ", sealed") for wait in (True, False))
 CHECKPOINTER = "checkpointer: "
 ELSEWHERE = re.compile(
     r"/threads/\{thread_id\}/(commands|stream/events)$"  # the second protocol

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from kit.toy import Toy
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langgraph.checkpoint.base import CheckpointTuple, empty_checkpoint
 from langgraph.checkpoint.base.id import uuid6
@@ -28,17 +29,6 @@ from threadmill_checkpoints.sqlite import SqliteDatabase
 
 THREADS = ("a", "b", "c", "d")
 Key = tuple[str, str]
-
-
-class Toy:
-    """A vault that turns the bits over."""
-
-    blobs, objects = True, False
-
-    def seal(self, data: bytes, about: Any) -> bytes:
-        return bytes(255 - one for one in data)
-
-    open = seal
 
 
 @dataclass
