@@ -122,8 +122,14 @@ class Settings:
     sqlite_synchronous: str = _setting(
         "FULL",
         "THREADMILL_SQLITE_SYNCHRONOUS",
-        "FULL survives a power cut; NORMAL is faster and survives a crash of the process only.",
+        "FULL survives a power cut; NORMAL a crash of the process only; see [durability](durability.md).",
         choices=("FULL", "NORMAL"),
+    )
+    durability: str = _setting(
+        "async",
+        "THREADMILL_DURABILITY",
+        "When the checkpoints of a run that does not say so reach the disk; see [durability](durability.md).",
+        choices=("sync", "async", "exit"),
     )
     ring_bytes: int = _setting(
         4 * 1024 * 1024, "THREADMILL_RING_BYTES", "Bytes of newest events in memory per active thread.", low=4096

@@ -124,8 +124,11 @@ class Runtime:
     ) -> list[Submitted]:
         done = []
         for request, run_id in requests:
-            if not self.webhooks.enabled:
-                request = replace(request, webhook=None)
+            request = replace(
+                request,
+                webhook=request.webhook if self.webhooks.enabled else None,
+                durability=request.durability or self.settings.durability,
+            )
             one = submit(
                 tx,
                 scope,

@@ -79,7 +79,7 @@ class Options(Body):
 
     def request(self, **more: Any) -> Request:
         modes = [self.stream_mode] if isinstance(self.stream_mode, str) else self.stream_mode
-        during = "exit" if self.checkpoint_during is False else "async"
+        during = None if self.checkpoint_during is None else "async" if self.checkpoint_during else "exit"
         return Request(
             assistant_id=self.assistant_id,
             input=self.input,

@@ -42,7 +42,7 @@ class Request:
     strict_resume: bool = False
     after_seconds: float = 0
     checkpoint: dict[str, Any] | None = None
-    durability: str = "async"
+    durability: str | None = None  # the default of the server
     on_crash: str | None = None
     keep_thread: bool = True
     idempotency_key: str | None = None
