@@ -426,6 +426,25 @@ async def test_odd_values_come_back(tmp_path: Path, name: str) -> None:
     assert found.pending_writes[0][2] == expected
 
 
+async def test_values_of_the_same_bytes_are_told_apart(strict: SqliteSaver) -> None:
+    """Parts are shared by what they are, not by how they are packed."""
+    long, many = "x" * 5000, set(range(300))
+    values = {
+        "text": long,
+        "bytes": long.encode(),
+        "marked": b"t" + long.encode(),
+        "listed": [long, long.encode()],
+        "set": many,
+        "packed": Serializer().dumps_typed(many)[1],
+    }
+    config = await strict.aput(place("t"), checkpoint(values), {}, {})
+    found = await strict.aget_tuple(config)
+    assert found is not None and found.checkpoint["channel_values"] == values
+    assert {name: type(value) for name, value in found.checkpoint["channel_values"].items()} == {
+        name: type(value) for name, value in values.items()
+    }
+
+
 async def test_what_cannot_be_stored_says_so_and_fails_nothing(tmp_path: Path) -> None:
     async with opened(tmp_path, serde=Serializer()) as saver:
         config = await saver.aput(place("t"), checkpoint({"v": [1, Opaque(), lambda: 1]}), {}, {})

@@ -21,6 +21,7 @@ from threadmill_checkpoints.saver.parts import Part, filled
 from threadmill_checkpoints.serde import Serializer, Unreadable
 
 FAN = 64
+KNOWN = 10_000  # parts of one thread that are remembered
 NODE = "node"
 Ids = list[int]
 Levels = list[Ids]  # ids of parts, of nodes, of nodes of nodes, … that are not yet in a full node
@@ -93,7 +94,8 @@ def _find(tx: Tx, by: Holder, serde: SerializerProtocol, part: Part, checkpoint_
         assert row is not None
     found: int = row["blob_id"]
     hold(tx, by.owner, [found], checkpoint_id)
-    by.known[key] = found
+    if len(by.known) < KNOWN:
+        by.known[key] = found
     return found
 
 
@@ -199,7 +201,7 @@ class Reader:
             kind, data = self._data(row)
             plain = plain and kind == "msgpack"
             packed.append((kind, data))
-            if row["parts"] is None:
+            if row["parts"] is None and len(self.known) < KNOWN:
                 self.known[kind.encode() + b":" + data] = one
         found = self._unpacked(packed, plain)
         for one, value, (_, data) in zip(ids, found, packed, strict=True):

@@ -47,7 +47,7 @@ class Part:
 
     @property
     def digest(self) -> bytes:
-        return blake2b(self.key, digest_size=16).digest()
+        return blake2b(self.kind.encode() + b":" + self.key, digest_size=16).digest()
 
 
 def split(
@@ -120,7 +120,7 @@ def _outsourced(data: bytes, inside: list[Part]) -> bytes:
     def walk(value: Any) -> Any:
         if isinstance(value, str | bytes) and len(value) >= LARGE:
             kind, content = ("text", value.encode()) if isinstance(value, str) else ("bytes", value)
-            inside.append(Part(kind[:1].encode() + content, kind, content))
+            inside.append(Part(content, kind, content))
             return _Extension(OUTSIDE, (len(inside) - 1).to_bytes(4, "big"))
         if isinstance(value, _Extension) and len(value.data) >= LARGE:
             return _Extension(value.code, _outsourced(value.data, inside))

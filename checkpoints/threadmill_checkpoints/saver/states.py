@@ -113,6 +113,7 @@ def take_apart(
             try:
                 ids = blobs.put(tx, by, serde, parted, checkpoint["id"])
             except blobs.Stale:
+                memory.hot.forget(place[0])
                 kind, parted = again(channel)
                 ids = blobs.put(tx, by, serde, parted, checkpoint["id"])
             entries[channel] = (kind, version, blobs.grow(tx, by, ids, checkpoint["id"]))
