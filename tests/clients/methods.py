@@ -15,10 +15,12 @@ NEITHER_JAVASCRIPT = frozenset(
         *("GET /runs/crons/{cron_id}", "POST /mcp", "GET /.well-known/agent-card.json", "POST /a2a/{assistant_id}"),
     }
 )
+EVENT_PROTOCOL = frozenset({"POST /threads/{thread_id}/commands", "POST /threads/{thread_id}/stream/events"})
 WITHOUT = {
+    "Python 0.3": EVENT_PROTOCOL,
     "JavaScript 1.12": NEITHER_JAVASCRIPT,
     "JavaScript 1.11": NEITHER_JAVASCRIPT,
-    "JavaScript 2.0": NEITHER_JAVASCRIPT | {"POST /threads/prune", "POST /runs/cancel"},
+    "JavaScript 2.0": NEITHER_JAVASCRIPT | EVENT_PROTOCOL | {"POST /threads/prune", "POST /runs/cancel"},
 }
 ONLY = {  # all that these ask for
     "RemoteGraph": frozenset(
@@ -26,6 +28,7 @@ ONLY = {  # all that these ask for
             *("GET /assistants/{assistant_id}/graph", "POST /threads/{thread_id}/state/checkpoint"),
             *("POST /threads/{thread_id}/state", "POST /threads/{thread_id}/history", "POST /runs/stream"),
             *("POST /threads/{thread_id}/runs/stream", "GET /threads/{thread_id}/runs/{run_id}"),
+            *EVENT_PROTOCOL,  # stream_events(version="v3")
         }
     ),
     "useStream": frozenset(

@@ -44,6 +44,13 @@ def ask(previous_python: Path, server: Remote) -> Iterator[Callable[[str], dict[
         into.close()
 
 
+def test_it_has_no_method_for_the_event_protocol(previous_python: Path) -> None:
+    look = "import langgraph_sdk as sdk; print([hasattr(make(url='http://x').threads, 'stream') for make in "
+    look += "(sdk.get_client, sdk.get_sync_client)])"
+    found = subprocess.run([previous_python, "-c", look], capture_output=True, text=True, check=True, timeout=60)
+    assert found.stdout.strip() == "[False, False]"
+
+
 @pytest.mark.parametrize("kind", ["async", "sync"])
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=pytest.mark.shows(*s.shows)) for n, s in SCENARIOS.items() if s.previous]

@@ -41,6 +41,15 @@ def test_it_is_invoked(server: Remote) -> None:
     assert texts(echo.invoke(human("alone"))) == ["alone", "1: alone"]
 
 
+@shows("event protocol: messages, values, output")
+async def test_it_streams_events(server: Remote) -> None:
+    chat = RemoteGraph("chat", url=server.url)
+    async with await chat.astream_events(human("hi"), on_thread(), version="v3") as run:
+        values = [one async for one in run.values]
+        assert values[-1]["messages"][-1]["content"][0]["text"] == "t0 t1 t2 "
+        assert texts(await run.output()) == ["hi", "t0 t1 t2 "]
+
+
 @shows("threads made by their first run", "context and config", "errors of a graph")
 async def test_it_is_awaited(server: Remote) -> None:
     ctx = RemoteGraph("ctx", url=server.url)

@@ -19,9 +19,8 @@ CLIENTS = (
 SAVERS = tuple(f"SqliteSaver(wait={wait}){sealed}" for sealed in ("", ", sealed") for wait in (True, False))
 CHECKPOINTER = "checkpointer: "
 ELSEWHERE = re.compile(
-    r"/threads/\{thread_id\}/(commands|stream/events)$"  # the second protocol
     # ours: no client knows of them
-    r"|/threads/\{thread_id\}/(queue|stop|read|digest|snapshot)$"
+    r"/threads/\{thread_id\}/(queue|stop|read|digest|snapshot)$"
     r"|PATCH /threads/\{thread_id\}/runs/\{run_id\}$|/recover$|/webhooks/|GET /feed$|POST /events$"
 )
 PAINS = (
