@@ -1,7 +1,8 @@
 """The feed of threads: what a list of conversations shows of them, and what changed since a reader looked last.
 
 Triggers number the changes (see migrations/sqlite/0008_feed.sql), so that no code can forget one. The feed is made of
-states: a thread that changed several times since the cursor is told once, as it is now.
+states: a thread that changed several times since the cursor is told once, as it is now. Of deleted threads only the
+newest are kept; who has a cursor from before them is told to begin anew.
 """
 
 import json
@@ -45,15 +46,25 @@ class Entry:
         return cls(row["number"], row["thread_id"], shown)
 
 
+RESYNC = Entry(0, "", None)  # forget what you show: all there is follows
+
+
 def newest(tx: Tx) -> int:
     """The cursor of somebody who begins now."""
     row = tx.one("SELECT max(number) AS number FROM changes")
-    return (row["number"] if row else None) or 0
+    return max((row["number"] if row else None) or 0, _floor(tx))
 
 
-def since(tx: Tx, scope: Scope, reader: str, after: int, limit: int = PAGE) -> tuple[list[Entry], int]:
-    """What changed after that number, oldest change first, and the number up to which this is all there is."""
-    until = newest(tx)
+def since(
+    tx: Tx, scope: Scope, reader: str, after: int, known: int = 0, limit: int = PAGE
+) -> tuple[list[Entry], int, int]:
+    """What changed after that number, oldest change first; the number up to which this is all there is; and `known` for
+    the next time: a reader that began with nothing needs no word of what had been deleted by then.
+    """
+    until, lowest = newest(tx), _floor(tx)
+    anew = 0 < max(after, known) < lowest
+    if anew or not after:
+        after, known = 0, lowest
     rows = tx.all(
         f"SELECT number, changes.thread_id, deleted, threads.metadata AS own, {SHOWN} FROM changes "
         "LEFT JOIN threads ON threads.thread_id = changes.thread_id "
@@ -65,7 +76,23 @@ def since(tx: Tx, scope: Scope, reader: str, after: int, limit: int = PAGE) -> t
         **scope.params,
     )
     found = [Entry.from_row(row) for row in rows]
-    return found, found[-1].number if len(found) == limit else max(after, until)
+    cursor = found[-1].number if len(found) == limit else max(after, until)
+    return [RESYNC, *found] if anew else found, cursor, known
+
+
+def _floor(tx: Tx) -> int:
+    """Up to here, deleted threads are told of no longer."""
+    row = tx.one("SELECT number FROM feed_floor")
+    return row["number"] if row else 0
+
+
+def prune(tx: Tx, kept: int) -> int:
+    """Forget all deleted threads but the `kept` newest; returns how many those were."""
+    row = tx.one("SELECT number FROM changes WHERE deleted = 1 ORDER BY number DESC LIMIT 1 OFFSET :kept", kept=kept)
+    if row is None:
+        return 0
+    tx.run("UPDATE feed_floor SET number = max(number, :number)", number=row["number"])
+    return tx.run("DELETE FROM changes WHERE deleted = 1 AND number <= :number", number=row["number"])
 
 
 def of_thread(tx: Tx, thread_id: str) -> int:

@@ -13,7 +13,7 @@ from typing import Any, Literal, Self
 
 import structlog
 
-from threadmill import threads
+from threadmill import feed, threads
 from threadmill.events.log import EventLog
 from threadmill.ids import stamp
 from threadmill.langgraph_json.checkpointer import RetentionConfig
@@ -110,12 +110,18 @@ class Retention:
     """Prunes when asked, and sweeps until `run` is cancelled. `decode` is the saver's `serde.loads_typed`."""
 
     def __init__(
-        self, database: Database, log: EventLog, decode: Callable[[tuple[str, bytes]], Any], wanted: RetentionConfig
+        self,
+        database: Database,
+        log: EventLog,
+        decode: Callable[[tuple[str, bytes]], Any],
+        wanted: RetentionConfig,
+        feed_deletions: int,
     ) -> None:
         self._database = database
         self._log = log
         self._decode = decode
         self._wanted = wanted
+        self._feed_deletions = feed_deletions
 
     async def prune(self, scope: Scope, thread_id: str, strategy: Strategy) -> bool:
         """False when there is no such thread or it is busy."""
@@ -154,6 +160,7 @@ class Retention:
                 swept += await self._database.write(self._expire, thread_id)
             if not due:
                 break
+        await self._database.write(feed.prune, self._feed_deletions)
         return swept
 
     def _expire(self, tx: Tx, thread_id: str) -> bool:

@@ -2,8 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+import sqlite3
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from langgraph_sdk import get_client
-from serving import Remote, Server, until
+from serving import KIT, Remote, Server, until
 from websockets.asyncio.client import connect
 
 from threadmill import feed, threads
@@ -35,11 +36,15 @@ class Sidebar:
     statuses: dict[str, list[str]] = field(default_factory=dict)
     deleted: set[str] = field(default_factory=set)
     cursor: int = 0
+    resyncs: int = 0
 
     def take(self, event: str, data: dict[str, Any], cursor: int) -> None:
-        assert cursor > self.cursor
+        assert cursor > self.cursor or event == "resync"
         self.cursor = cursor
-        if event == "deleted":
+        if event == "resync":
+            self.threads.clear()
+            self.resyncs += 1
+        elif event == "deleted":
             self.threads.pop(data["thread_id"], None)
             self.deleted.add(data["thread_id"])
         else:
@@ -56,8 +61,10 @@ class Sidebar:
 
 
 @asynccontextmanager
-async def following(server: Remote, since: int | None = None, who: str | None = None) -> AsyncIterator[Sidebar]:
-    bar = Sidebar(cursor=since or 0)
+async def following(
+    server: Remote, since: int | None = None, who: str | None = None, shown: Iterable[str] = ()
+) -> AsyncIterator[Sidebar]:
+    bar = Sidebar({place: {} for place in shown}, cursor=since or 0)
     ready = asyncio.Event()
     headers = {} if who is None else {"Authorization": f"Bearer {who}"}
     if since is not None:
@@ -326,3 +333,82 @@ async def test_what_nobody_told_of_is_found_by_one_look_for_all(
             pass
         assert [entry.thread_id for entry in found] == ["a"]
     await database.close()
+
+
+async def test_a_list_that_was_away_for_too_long_begins_anew(tmp_path: Path) -> None:
+    config = tmp_path / "langgraph.json"
+    graphs = {"echo": f"{KIT.parent / 'graphs.py'}:echo"}
+    sweeping = {"ttl": {"sweep_interval_minutes": 0.002}}
+    config.write_text(json.dumps({"dependencies": ["."], "graphs": graphs, "checkpointer": sweeping}))
+    own = Server(tmp_path / "data", config, {"THREADMILL_FEED_DELETIONS": "2"}).start()
+    try:
+        client = own.client()
+        places = [(await client.threads.create())["thread_id"] for _ in range(6)]
+        async with following(own, since=0) as bar, following(own, since=0) as live:
+            await bar.shows(places[5])
+            cursor = bar.cursor
+            for place in places[:2]:
+                await client.threads.delete(place)
+            await until(lambda: _true(set(places[:2]) == bar.deleted))
+            recent = bar.cursor
+            async with following(own, since=cursor) as again:  # so many are still known
+                await until(lambda: _true(again.deleted == set(places[:2])))
+            for place in places[2:4]:
+                await client.threads.delete(place)
+            await until(lambda: _true(_tombstones(own) == 2))
+            await until(lambda: _true(live.deleted == set(places[:4])))
+            assert (live.resyncs, live.threads.keys()) == (0, set(places[4:]))
+        own.restart()
+        async with following(own, since=cursor, shown=places) as away, following(own, since=0) as fresh:
+            await until(lambda: _true(away.resyncs == 1 and away.threads.keys() == set(places[4:])))
+            await fresh.shows(places[5])
+            await client.threads.update(places[4], metadata={"on": "it goes"})
+            for bar in (away, fresh):
+                await bar.shows(places[4], metadata={"on": "it goes"})
+            assert (away.resyncs, fresh.resyncs) == (1, 0)
+        async with following(own, since=recent) as bar:  # it knows of all that is forgotten
+            await until(lambda: _true(bar.deleted == set(places[2:4])))
+            assert bar.resyncs == 0
+        async with connect(f"{own.url.replace('http', 'ws')}/ws") as socket:
+            await socket.recv()
+            await socket.send(json.dumps({"id": 1, "method": "feed.subscribe", "params": {"since": cursor}}))
+            await socket.recv()
+            frames = [json.loads(await socket.recv()) for _ in range(5)]
+        assert [(one["event"], one["data"].get("thread_id")) for one in frames] == [
+            ("resync", None),
+            ("thread", places[5]),
+            ("deleted", places[2]),
+            ("deleted", places[3]),
+            ("thread", places[4]),
+        ]
+        assert frames[0]["cursor"] == 0
+    finally:
+        own.kill()
+
+
+def _tombstones(server: Server) -> int:
+    with closing(sqlite3.connect(server.data_dir / "threadmill.sqlite")) as file:
+        return int(file.execute("SELECT count(*) FROM changes WHERE deleted = 1").fetchone()[0])
+
+
+async def test_a_list_that_is_being_sent_misses_no_deletion(tmp_path: Path) -> None:
+    """Deleted and forgotten between two pages, of a thread that was on the first: also then it begins anew."""
+    database = SqliteDatabase(tmp_path / "file", synchronous="NORMAL", readers=1, prepare=migrate_sqlite)
+    try:
+        for n in range(4):
+            await database.write(threads.create, f"t{n}")
+        await database.write(threads.delete, ALL, "t0")
+        await database.write(feed.prune, 0)
+        first, cursor, known = await database.read(feed.since, ALL, "", 0, 0, 2)
+        assert [one.thread_id for one in first] == ["t1", "t2"]
+        second, _, known = await database.read(feed.since, ALL, "", cursor, known, 2)
+        assert [one.thread_id for one in second] == ["t3"]  # no resync for what it never knew
+        await database.write(threads.delete, ALL, "t1")
+        await database.write(feed.prune, 0)
+        again, after, known = await database.read(feed.since, ALL, "", cursor, known, 2)
+        assert [one.thread_id for one in again] == ["", "t2", "t3"]
+        assert await database.read(feed.newest) > after
+        assert (await database.read(feed.since, ALL, "", after, known, 2))[0] == []
+        assert await database.read(feed.since, ALL, "", cursor, 0, 2) == (again, after, known)  # so does a cursor alone
+    finally:
+        await database.close()

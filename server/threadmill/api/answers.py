@@ -501,7 +501,7 @@ PROTOCOL_EVENTS = (
     "Envelopes of the event protocol. It does not end by itself.",
     ("lifecycle", "values", "updates", "messages", "tools", "custom", "input.requested", "tasks", "checkpoints"),
 )
-FEED_EVENTS = ("Threads as they are now. It does not end by itself.", ("thread", "deleted"))
+FEED_EVENTS = ("Threads as they are now. It does not end by itself.", ("thread", "deleted", "resync"))
 MANY_EVENTS = (
     "The frames of `/ws`: `ready`, then envelopes with `thread_id` and `subscription_id`, and the list feed.",
     ("message",),

@@ -43,14 +43,15 @@ class FeedReader:
         """
         with self.signals.subscribe(TOPIC) as waiter:
             cursor = await self.database.read(feed.newest) if after is None else after
+            known = 0
             silent, woken, found = 0.0, True, list[Entry]()
             while not self.log.closing:
                 if woken or await self._newest() > cursor:
-                    found, cursor = await self.database.read(feed.since, scope, reader, cursor)
+                    found, cursor, known = await self.database.read(feed.since, scope, reader, cursor, known)
                 if found:
                     silent = 0.0
                     yield found
-                    if len(found) == feed.PAGE:
+                    if len(found) >= feed.PAGE:
                         continue
                     await asyncio.sleep(GATHER_S)
                 elif silent >= self.heartbeat_s:
@@ -70,12 +71,14 @@ class FeedReader:
 
 
 def frames(entries: list[Entry]) -> bytes:
-    """As server-sent events: `thread` as it is now, or `deleted`."""
+    """As server-sent events: `thread` as it is now, `deleted`, or `resync` before all there is."""
     return b"".join(sse.frame(*named(one), one.number) for one in entries)
 
 
 def named(entry: Entry) -> tuple[str, bytes]:
     """(event, data)"""
+    if entry is feed.RESYNC:
+        return "resync", b"{}"
     if entry.thread is None:
         return "deleted", dumps({"thread_id": entry.thread_id})
     return "thread", dumps(entry.thread)
