@@ -86,6 +86,12 @@ class Settings:
         "Seconds between the pings to a WebSocket; who does not answer within as long is gone.",
         low=0.1,
     )
+    send_timeout_s: float = _setting(
+        30.0,
+        "THREADMILL_SEND_TIMEOUT",
+        "Seconds in which a WebSocket must take a frame; then it is closed, and comes back with its cursors.",
+        low=0.1,
+    )
     flush_ms: int = _setting(
         20, "THREADMILL_FLUSH_MS", "Longest time in milliseconds an event is not yet on disk.", low=1, high=25
     )
@@ -103,6 +109,12 @@ class Settings:
     )
     max_subscriptions: int = _setting(
         1000, "THREADMILL_MAX_SUBSCRIPTIONS", "Threads that one WebSocket may follow.", low=1
+    )
+    feed_deletions: int = _setting(
+        10000,
+        "THREADMILL_FEED_DELETIONS",
+        "Deleted threads that the list feed tells of; a list that missed more is sent whole.",
+        low=0,
     )
     log_level: str = _setting(
         "info",

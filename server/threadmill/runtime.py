@@ -23,6 +23,7 @@ from threadmill.config import Settings
 from threadmill.crons import Cron, Ticker
 from threadmill.errors import ConfigError, Unavailable
 from threadmill.events.compaction import Compaction
+from threadmill.events.event import END
 from threadmill.events.log import EventLog
 from threadmill.events.recall import Recall
 from threadmill.graphs import Graphs, imported, load_auth
@@ -302,17 +303,18 @@ class Runtime:
         if found.active:
             await self.cancel(thread_id, [run_id], "interrupt", "the run was deleted")
             await self.ended(run_id)
-        await self.database.write(self._delete_run, scope, thread_id, run_id)
+        await self.database.write(self._delete_run, scope, thread_id, run_id, found.active)
         self.signals.notify(f"run:{run_id}")
         self.signals.notify("feed")
 
-    def _delete_run(self, tx: Tx, scope: Scope, thread_id: str, run_id: str) -> None:
+    def _delete_run(self, tx: Tx, scope: Scope, thread_id: str, run_id: str, ended: bool) -> None:
+        """`ended` by this: its end stays in the log, for who was away."""
         run.get(tx, scope, thread_id, run_id)
         pruning.delete_for_runs(tx, [run_id], thread_id)
         last = run.last_ended(tx, thread_id)
         newest = last is not None and last.run_id == run_id
         threads.forget_run(tx, thread_id, self.states.pending(tx, thread_id), newest=newest)
-        self.log.erase_run(tx, thread_id, run_id)
+        self.log.erase_run(tx, thread_id, run_id, kept=END if ended else None)
         queue.delete(tx, run_id)
 
     async def thread(self, scope: Scope, thread_id: str) -> Thread:
@@ -395,7 +397,7 @@ async def open_runtime(project: Project, settings: Settings, graphs: Graphs) -> 
         state_loop,
         memory,
         metrics,
-        Retention(database, log, serde.loads_typed, project.retention),
+        Retention(database, log, serde.loads_typed, project.retention, settings.feed_deletions),
         _open_webhooks(project, settings, database, signals),
         Search(database, signals, serde, sealed=vault is not None),
         load_auth(project),

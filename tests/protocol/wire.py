@@ -177,7 +177,8 @@ async def socket(
     server: Remote, path: str, headers: Mapping[str, str] | None = None, **more: Any
 ) -> AsyncIterator[Peer]:
     url = server.url.replace("http", "ws", 1) + path
-    async with connect(url, additional_headers=headers, max_size=None, max_queue=None, **more) as connection:
+    options: dict[str, Any] = {"max_size": None, "max_queue": None, **more}
+    async with connect(url, additional_headers=headers, **options) as connection:
         yield Peer(connection)
 
 

@@ -70,7 +70,7 @@ async def stream(thread_id: str, here: Here, me: Me, http: Request) -> Response:
 
 
 async def _frames(
-    here: Runtime, thread_id: str, wanted: v2.Wanted, since: int, framed: Callable[[list[v2.Envelope]], bytes]
+    here: Runtime, thread_id: str, wanted: v2.Wanted, since: int | None, framed: Callable[[list[v2.Envelope]], bytes]
 ) -> AsyncIterator[bytes]:
     async for batch in here.events.follow(thread_id, since):
         if not batch:

@@ -33,7 +33,6 @@ logger = structlog.get_logger("threadmill.sockets")
 router = APIRouter()
 
 LOGIN_S = 10.0  # for the message that says who is there, when the handshake did not
-SEND_S = 30.0  # for a frame to leave; then the client is too slow, and comes back with its cursors
 CLOSE_S = 5.0  # for the last frame
 LONG_S = 30 * 86400.0  # timers take no number of any size
 TOO_SLOW = "Too slow: come back with your cursors."
@@ -223,7 +222,7 @@ class Connection:
 
     async def _send(self, frame: bytes) -> None:
         """Raises WebSocketDisconnect, and TimeoutError when the client does not take it."""
-        async with asyncio.timeout(SEND_S), self._sending:
+        async with asyncio.timeout(self._here.settings.send_timeout_s), self._sending:
             try:
                 await self._socket.send_text(frame.decode())
             except RuntimeError as error:  # closed under the frame

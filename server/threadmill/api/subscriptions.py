@@ -61,7 +61,8 @@ async def begin(here: Runtime, me: Caller, asked: Command, room: int, only: str 
             continue
         known = await here.log.highest(thread_id)
         highest = max(highest, known)
-        replayed += await here.events.count(thread_id, after if after <= known else 0, known, wanted)
+        from_here = after if after is not None and after <= known else 0
+        replayed += await here.events.count(thread_id, from_here, known, wanted)
         begun.subscriptions[thread_id] = name = new_id()
         profile = simple.Profile(thread_id) if plain else None
         begun.frames[name] = _follow(here, name, thread_id, after, wanted, profile, named=only is None)
@@ -77,7 +78,7 @@ async def _follow(
     here: Runtime,
     name: str,
     thread_id: str,
-    since: int,
+    since: int | None,
     wanted: v2.Wanted,
     plain: simple.Profile | None,
     *,

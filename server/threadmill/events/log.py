@@ -320,11 +320,14 @@ class EventLog:
             return opening - 1
         return tail.next_seq - 1 if tail is not None and tail.writing else reserved
 
-    def erase_run(self, tx: Tx, thread_id: str, run_id: str) -> None:
-        """The run is deleted or rolled back; a reader that is at it has it from memory."""
+    def erase_run(self, tx: Tx, thread_id: str, run_id: str, *, kept: str | None = None) -> None:
+        """The run is deleted or rolled back, but for its last event of method `kept`; a reader that is at it has it
+        from memory."""
+        ends = [one for one in self.stored(tx, thread_id, run_id, 0) if one.method == kept] if kept else []
         tx.run(
             "DELETE FROM events WHERE thread_id = :thread_id AND run_id = :run_id", thread_id=thread_id, run_id=run_id
         )
+        _insert(tx, thread_id, ends[-1:])
 
     def forget(self, thread_id: str) -> None:
         """The thread was deleted; who reads a run of it learns that from the run."""

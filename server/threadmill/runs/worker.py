@@ -301,6 +301,8 @@ class Worker:
         last = [(END, dumps({"run_id": run.run_id, "status": status, **paused, **_asked(pending)}))]
         if outcome.ending in ("error", "timeout"):
             last.insert(0, (ERROR, dumps(outcome.error)))
+        if outcome.ending == "rollback":
+            last.clear()  # it is written when all else is erased
         last_seq = self._log.close_run(tx, run.thread_id, run.run_id, last)
         if outcome.ending == "rollback":
             self._undo(tx, run, outcome.error or {})
@@ -416,25 +418,36 @@ class Worker:
         """Stop a run that is pending. One that had begun, and was paused or put back, has told and stored something."""
         if run.first_seq is None or any(one.status == "running" for one in active(tx, run.thread_id)):
             queue.stop(tx, run, action)
+            self._end_unbegun(tx, run, action)
             return
         error = {
             "error": f"User{'Rollback' if action == 'rollback' else 'Interrupt'}",
             "message": f"{action} requested",
         }
-        if action == "rollback":  # who reads it now learns of that; later nobody learns of the run
-            last = [(END, dumps({"run_id": run.run_id, "status": "rollback"}))]
-            self._log.record(tx, run.thread_id, run.run_id, last)
+        if action == "rollback":
             self._undo(tx, run, error)
             self._tell(tx, run, "rollback", error)
         else:
             self._end_lost(tx, run, "interrupted", error)
 
+    def _end_unbegun(self, tx: Tx, run: Run, action: Action) -> None:
+        """Who waits for the thread would wait for ever. Who reads another run of it would take the end for its own."""
+        if not active(tx, run.thread_id):
+            self._end_alone(tx, run, "rollback" if action == "rollback" else "interrupted", began=False)
+
     def _undo(self, tx: Tx, run: Run, error: dict[str, str]) -> None:
-        """As if the run had never been; the thread says why."""
+        """As if the run had never been; the thread says why. Its end stays in the log, for who was away."""
         pruning.delete_for_runs(tx, [run.run_id], run.thread_id)
         threads.undo_run(tx, run.thread_id, error, self._executor.pending(tx, run.thread_id))
         self._log.erase_run(tx, run.thread_id, run.run_id)
+        self._end_alone(tx, run, "rollback")
         queue.delete(tx, run.run_id)
+
+    def _end_alone(self, tx: Tx, run: Run, status: str, *, began: bool = True) -> None:
+        """An end that says all there is to say, because neither the run nor its other events are there."""
+        end = {"run_id": run.run_id, "status": status, "graph_id": run.graph_id, "attempt": run.attempt or 1}
+        end |= _asked(self._executor.pending(tx, run.thread_id)) | ({} if began else {"began": False})
+        self._log.record(tx, run.thread_id, run.run_id, [(END, dumps(end))])
 
     def discard(self, tx: Tx, run: Run) -> None:
         """A run that ended with a crash, and everything of it."""

@@ -36,7 +36,7 @@ def digest(envelopes: Iterable[Envelope]) -> dict[str, Any]:
             run_id = one.event_id.split(":")[1]
             if data["event"] == "running":
                 begun.setdefault(run_id, one.at)
-            elif data["event"] in ENDS:
+            elif data["event"] in ENDS and data.get("began", True) and not data.get("undone"):
                 runs.append(_run(run_id, data, begun.get(run_id), one.at))
     return {
         "tools": {

@@ -56,8 +56,10 @@ class Envelope(NamedTuple):
         )
 
 
-def cursor(value: Any) -> int:
-    """What a client gave as `since`; anything that is no number of an event means from the beginning."""
+def cursor(value: Any) -> int | None:
+    """What a client gave as `since`, None for nothing; anything that is no number of an event means the beginning."""
+    if value is None:
+        return None
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 2**63 else 0
 
 
@@ -123,11 +125,14 @@ class Projection:
     _open: dict[Namespace, None] = field(default_factory=dict)  # subgraphs that have begun
     _error: str | None = None
     _attempt: int = 1
+    _over: bool = False
 
     def __call__(self, event: Event) -> list[Envelope]:
         made: list[Envelope] = []
         for method, namespace, data, name in self._translate(event):
-            seq = event.seq + min(len(made), ROOM - 1)  # more than there is room for share the last number
+            # More than there is room for share the last number. It is that of the run's end, whatever comes before it:
+            # of a run that was undone nothing else is told again.
+            seq = event.seq + (ROOM - 1 if self._over else min(len(made), ROOM - 1))
             made.append(Envelope(seq, method, namespace, data, event.at, name or f"{seq}-{len(made)}"))
         return made
 
@@ -227,6 +232,7 @@ class Projection:
             yield self._lifecycle(one, state, {"graph_name": one[-1].partition(":")[0]})
 
     def _end(self, end: dict[str, Any]) -> Iterator[Told]:
+        self.graph_id, self._attempt = end.get("graph_id", self.graph_id), end.get("attempt", self._attempt)
         state = "interrupted" if end.get("paused") else ENDINGS.get(end["status"], "interrupted")
         yield from self._break_off(
             "failed" if state == "failed" or self._error else "stopped",
@@ -238,9 +244,11 @@ class Projection:
         more: dict[str, Any] = {"error": wrong} if wrong else {}
         more |= {"interrupts": end["interrupts"]} if end.get("interrupts") else {}
         more |= {"undone": True} if end["status"] == "rollback" else {}
+        more |= {} if end.get("began", True) else {"began": False}
         if state == "interrupted" and not end.get("paused") and not self._error:
             # Nobody is waited for: LangGraph's Python SDK goes on reading after any other word for it.
             state, more = "completed", {**more, "stopped": True}
+        self._over = True
         yield self._lifecycle((), state, {"graph_name": self.graph_id, **more})
 
     def _lifecycle(self, namespace: Namespace, state: str, data: dict[str, Any]) -> Told:
@@ -297,24 +305,26 @@ class Reader:
     metrics: Metrics = field(default_factory=Metrics)
 
     async def follow(
-        self, thread_id: str, since: int = 0, heartbeat_s: float | None = None
+        self, thread_id: str, since: int | None = 0, heartbeat_s: float | None = None
     ) -> AsyncIterator[list[Envelope]]:
         """Everything numbered above `since`: what is stored, then what comes. An empty list says that nothing came for
         a while. Ends when the thread is deleted or the server stops. A `since` that the log cannot have given, as that
-        of a thread that had the same id, starts from the beginning.
+        of a thread that had the same id, starts from the beginning; so does None, which holds back an end that comes at
+        once (docs/decisions/0010).
         """
+        settled = time.time() + (SETTLE_S if since is None else 0)
+        since = since or 0
         with self.signals.subscribe(f"gone:{thread_id}") as gone:
             if since > 0:
                 resumed = since <= await self.log.highest(thread_id)
                 self.metrics.reconnected(resumed=resumed)
                 since = since if resumed else 0
             start = await self._start(thread_id, since)
-            settled = time.time() + (SETTLE_S if since == 0 else 0)
             async for batch in self._envelopes(thread_id, since, start, heartbeat_s or self.heartbeat_s):
                 if not batch and gone.take():
                     return
                 # A JavaScript client has a subscription for each kind of thing, and with the first end of a run that it
-                # hears it closes them all, also those that are on their way. It never gives a `since`.
+                # hears it closes them all, also those that are on their way. It gives no `since`.
                 if time.time() < settled and (end := _end_of_run(batch)) is not None:
                     if batch[:end]:
                         yield batch[:end]

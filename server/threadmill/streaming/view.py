@@ -7,7 +7,7 @@ Plain data in, plain data out, nothing changed in place; a page in any language 
   their call. Tools that have ended are in flight until then, too.
 - A root `lifecycle` begins and ends a run. `running`, also of a further attempt, begins with nothing in flight; any
   other event ends what was, keeps the questions named in its `interrupts` and forgets the others. The status is its
-  event, or `interrupted` when it is `stopped`.
+  event, or `interrupted` when it is `stopped`. The end of a run that never began (`began` is false) changes nothing.
 - `input.requested` asks: one question per id.
 - A run that ends without having told the state, as runs of some stream modes do, or that was undone, leaves the view
   `stale`: take a new snapshot.
@@ -71,6 +71,8 @@ def messages(view: View) -> list[Any]:
 
 
 def _lifecycle(view: View, data: dict[str, Any], run_id: str, at: int) -> View:
+    if not data.get("began", True):
+        return view
     stale = view["stale"] or (view["in_flight"] is not None and not view["in_flight"]["stated"])
     status = "interrupted" if data.get("stopped") else data["event"]
     view = {**view, "status": status, "error": data.get("error"), "in_flight": None}
