@@ -195,7 +195,7 @@ async def test_who_was_away_over_a_crash_and_an_undoing(serve: Callable[..., Ser
 
 
 async def test_an_end_is_held_back_only_from_who_gives_no_cursor(place: Thread) -> None:
-    """The JavaScript SDK, whose other subscriptions are on their way; see docs/decisions/0010."""
+    """The JavaScript SDK, whose other subscriptions are on their way; see docs/decisions/0011."""
     await place.start("echo", said("hi"))
     await place.read()
 

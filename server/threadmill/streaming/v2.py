@@ -310,7 +310,7 @@ class Reader:
         """Everything numbered above `since`: what is stored, then what comes. An empty list says that nothing came for
         a while. Ends when the thread is deleted or the server stops. A `since` that the log cannot have given, as that
         of a thread that had the same id, starts from the beginning; so does None, which holds back an end that comes at
-        once (docs/decisions/0010).
+        once (docs/decisions/0011).
         """
         settled = time.time() + (SETTLE_S if since is None else 0)
         since = since or 0

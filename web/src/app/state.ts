@@ -218,10 +218,14 @@ let nextRows: Map<string, Row> | null = null
 
 /** A list of thousands comes as thousands of frames: it is shown once for all that came together. */
 function listed(frame: Json): void {
-  feedCursor = Math.max(feedCursor, frame.cursor)
+  feedCursor = frame.event === 'resync' ? 0 : Math.max(feedCursor, frame.cursor)
   if (nextRows === null) {
     nextRows = new Map(rows.peek())
     setTimeout(showRows, document.hidden ? 100 : 16)
+  }
+  if (frame.event === 'resync') {
+    nextRows.clear()
+    return
   }
   const id: string = frame.data.thread_id
   if (frame.event === 'deleted') {
