@@ -41,9 +41,17 @@ class _Tail:
     hidden: list[Event] = field(default_factory=list)  # above `limit`, so not to be seen before the next commit
     writing: bool = False
     closing: bool = False  # the end of what writes has its number, and is not committed
+    late: list[Event] = field(default_factory=list)  # appended meanwhile: void with that commit
     owner: tuple[str, int] | None = None  # run and attempt that write
     readers: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def add(self, event: Event) -> None:
+        self.pending.append(event)
+        if event.seq + ROOM - 1 <= self.limit:
+            self.show([event])
+        else:
+            self.hidden.append(event)
 
     def show(self, events: Sequence[Event]) -> None:
         self.ring.extend(events)
@@ -111,11 +119,11 @@ class EventLog:
         def ready() -> None:
             with self._lock:
                 tail = self._tails.setdefault(thread_id, _Tail())
-                tail.writing, tail.owner = True, owner
-            with tail.lock:
-                tail.next_seq, tail.limit = first, limit
-                if tail.floor is None:
-                    tail.floor = tail.durable = first - 1
+                with tail.lock:
+                    tail.next_seq, tail.limit, tail.owner = first, limit, owner
+                    if tail.floor is None:
+                        tail.floor = tail.durable = first - 1
+                    tail.writing = True  # last: `highest` looks without a lock
             settled()
 
         def settled() -> None:
@@ -126,21 +134,28 @@ class EventLog:
         return first
 
     def append(self, thread_id: str, run_id: str, method: str, namespace: tuple[str, ...], data: bytes) -> None:
-        """From any thread, between `open_run` and `close_run`. Order of calls is order in the log."""
-        tail = self._tails[thread_id]
+        """From any thread. Order of calls is order in the log. A node's thread may outlive its run: what it says when
+        that has ended is dropped, as the next run gets the numbers."""
+        tail = self._tails.get(thread_id)
+        if tail is None:
+            return
         with tail.lock:
+            if not tail.writing or (tail.owner is not None and run_id not in ("", tail.owner[0])):
+                return
             event = Event(tail.next_seq, run_id, method, namespace, data, _now())
             tail.next_seq += ROOM
-            tail.pending.append(event)
-            if event.seq + ROOM - 1 <= tail.limit:
-                tail.show([event])
-            else:
-                tail.hidden.append(event)
+            if tail.closing:
+                tail.late.append(event)
+                return
+            tail.add(event)
             first = len(tail.pending) == 1
         if first:
-            self._dirty.add(thread_id)
-            self._database.soon(self._flush, self._flush_s)
+            self._flush_soon(thread_id)
         self._signals.notify(f"thread:{thread_id}")
+
+    def _flush_soon(self, thread_id: str) -> None:
+        self._dirty.add(thread_id)
+        self._database.soon(self._flush, self._flush_s)
 
     def close_run(self, tx: Tx, thread_id: str, run_id: str, last: Sequence[tuple[str, bytes]]) -> int:
         """In the transaction that ends or puts back a run: everything pending, then the `last` (method, data),
@@ -157,15 +172,28 @@ class EventLog:
         def closed() -> None:
             with self._lock, tail.lock:
                 tail.writing = tail.closing = False
+                tail.late = []
                 self._forget_if_idle(thread_id, tail)
 
         def stays_open() -> None:
-            tail.closing = False
+            with tail.lock:
+                tail.closing = False
+                for event in tail.late:
+                    tail.add(event)
+                tail.late = []
+            self._flush_soon(thread_id)
+            self._signals.notify(f"thread:{thread_id}")
 
         tx.on_rollback(stays_open)
         self._write(tx, thread_id, tail, final, highest)
         tx.on_commit(closed)
         return highest
+
+    def give_up(self, tx: Tx, thread_id: str, owner: tuple[str, int]) -> None:
+        """The owner lost its run, and goes without a word; another may have its place already, or in this commit."""
+        tail = self._tails.get(thread_id)
+        if tail is not None and tail.writing and tail.owner == owner and thread_id not in self._opening:
+            self.close_run(tx, thread_id, owner[0], [])
 
     def record(self, tx: Tx, thread_id: str, run_id: str, last: Sequence[Told]) -> int:
         """The `last` events of a run or attempt that no worker has. Returns their highest number."""

@@ -344,7 +344,7 @@ class Worker:
     def _abandon(self, tx: Tx, run: Run) -> None:
         """Give up the writer's place in the log; what was streamed stays in it."""
         if tx.one("SELECT 1 FROM threads WHERE thread_id = :thread_id", thread_id=run.thread_id):
-            self._log.close_run(tx, run.thread_id, run.run_id, [])
+            self._log.give_up(tx, run.thread_id, (run.run_id, run.attempt))
         else:
             self._log.forget(run.thread_id)
 
