@@ -220,20 +220,16 @@ class Reader:
                 if event.method == END:
                     yield b"".join(out), True
                     return
-            if batch and batch[-1].run_id != run.run_id:
-                # The thread went on without an end of this run: it was given up, or put back behind another.
+            if batch:
+                start = batch[-1].seq
+            if not batch or batch[-1].run_id != run.run_id:
+                # Nothing comes, or the thread went on without an end of this run: it was given up, or put back behind
+                # another. If it has an end that we have not come to yet, that is still to come, and what is before it.
                 now = await self.database.read(runs.find, ALL, run.run_id)
-                if now is None or not now.active:
+                if now is None or (not now.active and (now.last_seq or 0) < start + ROOM):
                     yield b"".join(out) + await self._epitaph(run), True
                     return
-            if batch:
-                yield b"".join(out), False
-            else:
-                now = await self.database.read(runs.find, ALL, run.run_id)
-                if now is None or not now.active:
-                    yield await self._epitaph(run), True
-                    return
-                yield sse.HEARTBEAT, False
+            yield b"".join(out) if batch else sse.HEARTBEAT, False
 
     async def _seen(self, run: Run, last_event_id: str | None) -> int:
         """The number of the last event that the reader has of this run, 0 if none."""
