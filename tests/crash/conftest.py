@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 from serving import Server
 
+import threadmill
+import threadmill_checkpoints
+
 PROJECT = Path(__file__).parent / "project" / "langgraph.json"
+CODE = [Path(package.__file__ or "").parent for package in (threadmill, threadmill_checkpoints)]
 
 
 class Victim(Server):
@@ -19,10 +23,20 @@ class Victim(Server):
         # Not from the range of outgoing connections: one of those could take the port while the server is dead.
         self.port = _quiet_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        self._code = _code()
+
+    def start(self) -> Server:
+        assert _code() == self._code, "the code changed under the test: its servers need not agree"
+        return super().start()
 
     @property
     def file(self) -> Path:
         return self.data_dir / "threadmill.sqlite"
+
+
+def _code() -> int:
+    """When it was last changed."""
+    return max(file.stat().st_mtime_ns for place in CODE for file in place.rglob("*.py"))
 
 
 def _quiet_port() -> int:
