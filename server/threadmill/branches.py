@@ -99,9 +99,12 @@ def page(
     return tree.read(tx, thread_id, serde).page(limit, before)
 
 
-def messages(tx: Tx, scope: Scope, thread_id: str, serde: SerializerProtocol, at: str | None) -> dict[str, Any]:
+def messages(
+    tx: Tx, scope: Scope, thread_id: str, serde: SerializerProtocol, at: str | None, ids: bool
+) -> dict[str, Any]:
     threads.get(tx, scope, thread_id, shown=True)
-    return tree.messages(tx, thread_id, serde, at)
+    source = tx.one("SELECT source AS thread_id, checkpoint_id FROM lineage WHERE thread_id = :id", id=thread_id)
+    return {"forked_from": dict(source) if source else None, **tree.messages(tx, thread_id, serde, at, ids)}
 
 
 def require_idle(tx: Tx, scope: Scope, thread_id: str) -> None:

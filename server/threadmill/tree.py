@@ -139,8 +139,9 @@ def read(tx: Tx, thread_id: str, serde: SerializerProtocol) -> Tree:
     return Tree(Steps(tx, serde, thread_id).read(), heads.head(tx, thread_id))
 
 
-def messages(tx: Tx, thread_id: str, serde: SerializerProtocol, at: str | None) -> dict[str, Any]:
-    """The messages of a checkpoint, each with its alternatives and with where to fork from."""
+def messages(tx: Tx, thread_id: str, serde: SerializerProtocol, at: str | None, ids: bool = False) -> dict[str, Any]:
+    """The messages of a checkpoint, each with its alternatives and with where to fork from. `ids`: of a message its id
+    only."""
     steps = Steps(tx, serde, thread_id)
     tree = Tree(steps.read(), heads.head(tx, thread_id))
     at = at or tree.head
@@ -157,7 +158,10 @@ def messages(tx: Tx, thread_id: str, serde: SerializerProtocol, at: str | None) 
             since.setdefault(id(place), step.checkpoint_id)
             place = place.above or place
     shown = []
-    for message, place in zip(steps.messages(at), tree.path(at), strict=True):
+    path = tree.path(at)
+    keys = [{"id": place.key if isinstance(place.key, str) else None} for place in path]
+    held = keys if ids else steps.messages(at)
+    for message, place in zip(held, path, strict=True):
         row: dict[str, Any] = {
             "message": message,
             "checkpoint_id": since[id(place)],

@@ -49,6 +49,8 @@ def test_lineage_is_told_on_both_sides_and_outlives_each(threads: Threads) -> No
     told = threads.ask("GET", f"/threads/{fork['thread_id']}?include=lineage")["lineage"]
     assert told["forked_from"]["thread_id"] == source
     assert [one["thread_id"] for one in told["forks"]] == [second["thread_id"]]
+    above = {key: told["forked_from"][key] for key in ("thread_id", "checkpoint_id")}
+    assert threads.ask("GET", f"/threads/{fork['thread_id']}/branches/messages")["forked_from"] == above
     threads.sdk.threads.delete(source)
     assert threads.texts(second["thread_id"]) == ["one", "1: one"]
     assert threads.ask("GET", f"/threads/{fork['thread_id']}?include=lineage")["lineage"] == told

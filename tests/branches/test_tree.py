@@ -57,6 +57,8 @@ def test_an_edit_and_a_regenerated_answer_are_alternatives(threads: Threads) -> 
         for other in message["siblings"]:
             state: Any = threads.sdk.threads.get_state(thread, checkpoint_id=other["checkpoint_id"])
             assert state["values"]["messages"][-1]["id"] == other["message_id"]
+    only_ids = threads.ask("GET", f"/threads/{thread}/branches/messages?ids=true")["messages"]
+    assert only_ids == [{**one, "message": {"id": one["message"]["id"]}} for one in shown]
     old = shown[2]["siblings"][0]["head"]
     assert [one["message"]["content"] for one in threads.shown(thread, old)] == ["one", "1: one", "two", "3: two"]
     threads.ask("GET", f"/threads/{thread}/branches/messages?at=1ef00000-0000-6000-8000-000000000000", 404)

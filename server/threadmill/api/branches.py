@@ -66,6 +66,7 @@ class Said(TypedDict):
 class Path(TypedDict):
     head: str | None
     at: str | None
+    forked_from: Source | None
     messages: list[Said]
 
 
@@ -110,10 +111,10 @@ async def branches_of(
 
 
 @router.get("/branches/messages", responses=answers.answers(Path, 404))
-async def messages(thread_id: str, here: Here, me: Me, at: str | None = None) -> Response:
+async def messages(thread_id: str, here: Here, me: Me, at: str | None = None, ids: bool = False) -> Response:
     thread_id = parse_id(thread_id, "thread")
     scope = await me.may("threads", "read", {"thread_id": thread_id})
-    return json(await here.database.read(branches.messages, scope, thread_id, here.states.serde, at))
+    return json(await here.database.read(branches.messages, scope, thread_id, here.states.serde, at, ids))
 
 
 @router.put("/head", responses=answers.answers(Moved, 404, 409))

@@ -1,0 +1,76 @@
+"""Other ways that a conversation could go: they are the server's, and come back after a reload and on other devices."""
+
+import re
+
+import httpx
+from playwright.sync_api import Locator, Page, expect
+from serving import Server
+
+LONG = {"timeout": 60_000}
+
+
+def say(page: Page, text: str) -> None:
+    page.locator("#composer").fill(text)
+    page.keyboard.press("Enter")
+
+
+def answered(page: Page, turns: int) -> None:
+    log = page.get_by_role("log")
+    expect(log).to_have_attribute("data-turns", str(turns), **LONG)  # type: ignore[arg-type]
+    expect(log).to_have_attribute("data-busy", "false", **LONG)  # type: ignore[arg-type]
+
+
+def versions(turn: Locator) -> Locator:
+    return turn.get_by_role("group", name="Versions")
+
+
+def test_versions_of_a_question_and_of_an_answer(page: Page, agent: Server) -> None:
+    page.goto("/")
+    say(page, "hello")
+    answered(page, 2)
+    say(page, "thanks")
+    answered(page, 4)
+    asked, replies = page.locator("article.human"), page.locator("article.ai")
+    old = replies.nth(0).locator(".markdown").inner_text()
+    asked.nth(0).get_by_role("button", name="Edit and send again").click()
+    box = page.get_by_role("textbox", name="Edit the message")
+    expect(box).to_be_focused()
+    box.fill("Where is order 4711?")
+    page.keyboard.press("Enter")
+    expect(versions(asked.nth(0))).to_contain_text("2/2", **LONG)  # type: ignore[arg-type]
+    expect(asked).to_have_count(1)
+    answer = replies.last
+    answer.get_by_role("button", name="Answer again").click()
+    expect(versions(answer)).to_contain_text("Version 2 of 2", **LONG)  # type: ignore[arg-type]
+    page.reload()
+    expect(versions(answer)).to_contain_text("2/2")
+    versions(asked.nth(0)).get_by_role("button", name="Version before: hello").click()
+    expect(asked).to_have_text([re.compile("hello"), re.compile("thanks")])
+    expect(replies.nth(0).locator(".markdown")).to_have_text(old, use_inner_text=True)
+    expect(versions(asked.nth(0)).get_by_role("button", name="Version after: Where is order 4711?")).to_be_focused()
+    page.reload()
+    expect(versions(asked.nth(0))).to_contain_text("1/2")
+    say(page, "help")  # goes on from the old branch, not from what was said last
+    answered(page, 6)
+    thread = page.url.rpartition("/")[2]
+    held = httpx.get(f"{agent.url}/threads/{thread}/state").json()["values"]["messages"]
+    assert [one["content"] for one in held if one["type"] == "human"] == ["hello", "thanks", "help"]
+
+
+def test_a_fork_knows_where_it_is_from(page: Page, agent: Server) -> None:
+    page.goto("/")
+    say(page, "hello")
+    answered(page, 2)
+    say(page, "thanks")
+    answered(page, 4)
+    first = page.url
+    page.locator("article.ai").nth(0).get_by_role("button", name="Continue in a new conversation").click()
+    expect(page).not_to_have_url(first)
+    expect(page).to_have_url(re.compile(r"/t/[0-9a-f-]{36}$"))
+    answered(page, 2)
+    say(page, "help")
+    answered(page, 4)
+    page.reload()
+    page.get_by_role("link", name="Forked from “hello”").click()
+    expect(page).to_have_url(first)
+    expect(page.locator("article.human")).to_have_text([re.compile("hello"), re.compile("thanks")])

@@ -1,0 +1,168 @@
+import { signal, useComputed } from '@preact/signals'
+import { useEffect, useRef } from 'preact/hooks'
+import { api, BASE } from '../../app/api.ts'
+import type { Feature } from '../../app/feature.ts'
+import { open } from '../../app/route.ts'
+import { rows, run, send, thread } from '../../app/state.ts'
+import { common } from '../../app/words.ts'
+import { reworded, type Choice } from '../../core/branches.ts'
+import type { Said } from '../../core/turns.ts'
+import type { Row } from '../../core/wire.ts'
+import { Button, IconButton } from '../../ui/button.tsx'
+import { Icon } from '../../ui/icon.tsx'
+import { toast } from '../../ui/toast.tsx'
+import './branches.css'
+import { choose, idle, source, start, waysOf } from './path.ts'
+import { t } from './words.ts'
+
+/** Kept here, as a turn that is scrolled out of sight is not in the page. */
+const editing = signal<{ message: string; text: string } | null>(null)
+/** The button that was pressed is gone with its version: the one in its place gets the focus. */
+let focusOn: { message: string; step: number } | null = null
+
+const failed = (error: Error): void => toast(error.message)
+
+function Actions({ thread: id, said }: { thread: string; said: Said }) {
+  const ready = useComputed(() => idle(id)).value
+  const found = useComputed(() => waysOf(id, said.key)).value
+  const { message } = said
+  if (!found || !message || said.namespace.length) return null
+  const human = said.kind === 'human'
+  const { from, checkpoint } = found
+  const again = () => void run(id, { input: null, checkpoint_id: from }).catch(failed)
+  const fork = () => void forked(id, checkpoint).catch(failed)
+  if (human && editing.value?.message === said.key) return <Rewrite thread={id} said={said} from={from!} ready={ready} />
+  const hint = ready ? {} : { disabled: true, title: t('busy') }
+  return (
+    <>
+      {human && from && said.text && (
+        <IconButton icon="edit" label={t('edit')} {...hint} onClick={() => (editing.value = { message: said.key, text: said.text })} />
+      )}
+      {said.kind === 'ai' && from && <IconButton icon="retry" label={t('again')} {...hint} onClick={again} />}
+      <IconButton icon="branch" label={t('fork')} {...hint} onClick={fork} />
+      {found.choices.map((one) => (
+        <Versions key={one.siblings[0]!.checkpoint_id} thread={id} message={said.key} choice={one} ready={ready} />
+      ))}
+    </>
+  )
+}
+
+function Versions({ thread: id, message, choice, ready }: { thread: string; message: string; choice: Choice; ready: boolean }) {
+  const box = useRef<HTMLSpanElement>(null)
+  const { shown, siblings } = choice
+  useEffect(() => {
+    if (!focusOn || focusOn.message !== siblings[shown]?.message_id) return
+    const [back, forth] = box.current!.querySelectorAll('button')
+    const wanted = focusOn.step < 0 ? back! : forth!
+    ;(wanted.disabled ? (wanted === back ? forth! : back!) : wanted).focus()
+    focusOn = null
+  }, [message, shown])
+  const button = (step: number) => {
+    const other = siblings[shown + step]
+    const go = () => {
+      focusOn = other!.message_id ? { message: other!.message_id, step } : null
+      void choose(id, other!.head).catch(failed)
+    }
+    const name = t(step < 0 ? 'before' : 'after', { text: other?.preview ?? '' })
+    return <IconButton icon={step < 0 ? 'left' : 'right'} label={name} disabled={!ready || !other} onClick={go} />
+  }
+  return (
+    <span class="versions" role="group" aria-label={t('versions')} ref={box}>
+      {button(-1)}
+      <span aria-hidden="true">
+        {shown + 1}/{siblings.length}
+      </span>
+      <span class="unseen">{t('version', { n: shown + 1, all: siblings.length })}</span>
+      {button(1)}
+    </span>
+  )
+}
+
+function Rewrite({ thread: id, said, from, ready }: { thread: string; said: Said; from: string; ready: boolean }) {
+  const box = useRef<HTMLTextAreaElement>(null)
+  useEffect(() => box.current?.focus(), [])
+  const text = editing.value!.text
+  const submit = () => {
+    if (!ready || !text.trim()) return
+    editing.value = null
+    void send(id, reworded(said.message!.content, text.trim()), text.trim(), { checkpoint_id: from })
+  }
+  const key = (event: KeyboardEvent) => {
+    if (event.isComposing || event.keyCode === 229) return
+    if (event.key === 'Escape') editing.value = null
+    else if (event.key === 'Enter' && !event.shiftKey) submit()
+    else return
+    event.preventDefault()
+    event.stopPropagation()
+  }
+  return (
+    <form
+      class="rewrite"
+      onSubmit={(event) => {
+        event.preventDefault()
+        submit()
+      }}
+    >
+      <textarea
+        ref={box}
+        aria-label={t('editing')}
+        value={text}
+        onInput={(event) => (editing.value = { message: said.key, text: event.currentTarget.value })}
+        onKeyDown={key}
+      />
+      <div class="rewrite-row">
+        <span class="hint">{ready ? t('kept') : t('busy')}</span>
+        <Button onClick={() => (editing.value = null)}>{common('cancel')}</Button>
+        <Button kind="main" type="submit" disabled={!ready || !text.trim()}>
+          {t('resend')}
+        </Button>
+      </div>
+    </form>
+  )
+}
+
+async function forked(id: string, checkpoint: string): Promise<void> {
+  const title = t('forked', { title: rows.value.get(id)?.title || common('untitled') })
+  const made = await api<Row>(`threads/${id}/fork`, { body: { checkpoint_id: checkpoint, title } })
+  open(made.thread_id)
+}
+
+function ForkedFrom() {
+  const from = source.value
+  if (!from) return null
+  const title = t('forkedFrom', { title: rows.value.get(from.thread_id)?.title || t('another') })
+  const go = (event: MouseEvent) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return
+    event.preventDefault()
+    open(from.thread_id)
+  }
+  return (
+    <a class="forked-from" href={new URL(`t/${from.thread_id}`, BASE).href} title={title} onClick={go}>
+      <Icon name="branch" />
+      <span>{title}</span>
+    </a>
+  )
+}
+
+/** The last question, when nothing answers it: after a fork, or when its answer was thrown away. */
+function Unanswered({ thread: id, said, last }: { thread: string; said: Said; last: boolean }) {
+  const ready = useComputed(() => idle(id) && !thread(id).value.view.interrupts.length).value
+  if (!last || said.kind !== 'human' || !said.message || !ready) return null
+  return <IconButton icon="retry" label={t('again')} onClick={() => void run(id, { input: null }).catch(failed)} />
+}
+
+function Under(props: { thread: string; said: Said; last: boolean }) {
+  return (
+    <>
+      <Unanswered {...props} />
+      <Actions {...props} />
+    </>
+  )
+}
+
+export const feature: Feature = {
+  name: 'branches',
+  order: 40,
+  slots: { turnActions: Under, header: ForkedFrom },
+  start,
+}

@@ -1,0 +1,58 @@
+/** The branches of the thread that is shown, as the server computes them, asked again whenever it changes. */
+
+import { computed, effect, signal } from '@preact/signals'
+import { api } from '../../app/api.ts'
+import { current, route } from '../../app/route.ts'
+import { refresh, rows, thread } from '../../app/state.ts'
+import { agrees, ways, type Path, type Ways } from '../../core/branches.ts'
+import { messages } from '../../core/view.ts'
+
+interface Known {
+  thread: string
+  path: Path
+  ways: Map<string, Ways>
+}
+
+const known = signal<Known | null>(null)
+
+export const waysOf = (id: string, message: string): Ways | null =>
+  known.value?.thread === id ? (known.value.ways.get(message) ?? null) : null
+
+export const source = computed(() => (known.value?.thread === current.value ? known.value.path.forked_from : null))
+
+export const idle = (id: string): boolean => {
+  const { known: how, view, queue } = thread(id).value
+  return how === 'live' && view.in_flight === null && !queue.length
+}
+
+/** What must be the same for the answer to be the same. */
+const basis = computed(() => {
+  const { thread: id, fresh } = route.value
+  const { known: how, view } = thread(id).value
+  if (fresh || how !== 'live' || view.in_flight !== null) return null
+  const held = messages(view)
+  return `${id} ${rows.value.get(id)?.updated_at} ${held.length} ${held.at(-1)?.id}`
+})
+
+export async function load(id: string): Promise<void> {
+  const path = await api<Path>(`threads/${id}/branches/messages?ids=true`)
+  const held = messages(thread(id).value.view)
+  if (agrees(path, held)) known.value = { thread: id, path, ways: ways(path, held) }
+  else if (idle(id)) void refresh(id) // another tab chose another branch
+}
+
+export function start(): void {
+  effect(() => {
+    if (basis.value === null) return
+    const id = current.peek()
+    const timer = setTimeout(() => void load(id).catch(() => {}), 50)
+    return () => clearTimeout(timer)
+  })
+}
+
+/** Show another branch and go on from it: on every device, until another one is chosen. */
+export async function choose(id: string, checkpoint: string): Promise<void> {
+  await api(`threads/${id}/head`, { method: 'PUT', body: { checkpoint_id: checkpoint } })
+  await refresh(id)
+  await load(id)
+}
