@@ -14,6 +14,7 @@ import contextlib
 import json
 import random
 import threading
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -48,6 +49,13 @@ T = TypeVar("T")
 AHEAD = 64  # writes a run may be ahead of the disk before it waits
 TOGETHER_S = 0.02  # how long a write that nobody waits for may wait for others
 PAGE = 50  # checkpoints read at once by `list`
+
+
+KEY = ("thread_id", "checkpoint_ns", "checkpoint_id")
+
+
+def _key(row: Row) -> tuple[str, str, str]:
+    return row["thread_id"], row["checkpoint_ns"], row["checkpoint_id"]
 
 
 async def _done(future: "Future[None]") -> None:
@@ -362,19 +370,20 @@ class SqliteSaver(BaseCheckpointSaver[str]):
             found = rows.list_checkpoints(tx, thread_id=None, **wanted)
         else:
             found = View(tx, str(thread_id)).list(**wanted)
-        writes: builtins.list[Row] = []
-        for place in {(row["thread_id"], row["checkpoint_ns"]) for row in found}:
-            ids = [row["checkpoint_id"] for row in found if (row["thread_id"], row["checkpoint_ns"]) == place]
-            writes += rows.writes_of(tx, *place, ids)
+        places: dict[tuple[str, str], builtins.list[str]] = defaultdict(list)
+        for row in found:
+            places[row["thread_id"], row["checkpoint_ns"]].append(row["checkpoint_id"])
+        writes: dict[tuple[str, str, str], builtins.list[Row]] = defaultdict(list)
+        for place, ids in places.items():
+            for write in rows.writes_of(tx, *place, ids):
+                writes[_key(write)].append(write)
         reader = Reader(tx, self.serde)
-        return [self._tuple(str(thread_id or row["thread_id"]), row, writes, reader) for row in found]
+        return [self._tuple(str(thread_id or row["thread_id"]), row, writes[_key(row)], reader) for row in found]
 
     def _tuple(self, thread_id: str, row: Row, writes: Sequence[Row], reader: Reader) -> CheckpointTuple:
-        key = ("thread_id", "checkpoint_ns", "checkpoint_id")
-        mine = [w for w in writes if all(w[name] == row[name] for name in key)]
-        mine.sort(key=lambda w: writes_sort_key(w["task_path"], w["task_id"], w["idx"]))
+        mine = sorted(writes, key=lambda w: writes_sort_key(w["task_path"], w["task_id"], w["idx"]))
         pending: list[PendingWrite] = [(w["task_id"], w["channel"], reader.write(w)) for w in mine]
-        place = {**{name: row[name] for name in key}, "thread_id": thread_id}
+        place = {name: row[name] for name in KEY} | {"thread_id": thread_id}
         parent = row["parent_checkpoint_id"]
         about = json.loads(row["metadata"]) if row["metadata"] else {}
         if row["thread_id"] != thread_id and about.get("thread_id") == row["thread_id"]:
