@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
 from serving import Server
 
-ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).parent
 FLAGS = [
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
@@ -39,9 +39,9 @@ def browser(playwright_: Playwright) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The default agent, as a user gets it, slow enough to be looked at while it speaks."""
+    """The default agent and an odd one, slow enough to be looked at while it speaks."""
     folder = tmp_path_factory.mktemp("web")
-    server = Server(folder / "data", ROOT / "langgraph.json", {"THREADMILL_DEMO_DELAY_MS": "15"}).start()
+    server = Server(folder / "data", HERE / "project" / "langgraph.json", {"THREADMILL_DEMO_DELAY_MS": "15"}).start()
     yield server
     server.kill()
 

@@ -262,7 +262,7 @@ function noticed(told: Row): void {
     if (id === current.value) void follow(id)
     return
   }
-  void requeue(id)
+  if (told.status !== 'idle' || thread(id).value.queue.length) void requeue(id)
   const { view } = thread(id).value
   const known = messages(view).length
   if (told.status !== 'running' && view.in_flight === null && known !== told.message_count) void refresh(id)
@@ -311,8 +311,10 @@ export function assistantOf(id: string): string | null {
 }
 
 async function post(letter: Letter): Promise<{ run: string } | { refused: string } | { later: true }> {
+  const assistant_id = letter.body.assistant_id ?? assistantOf(letter.thread)
+  if (assistant_id === null) return { later: true } // which there are is not known yet
   try {
-    const body = { ...letter.body, assistant_id: letter.body.assistant_id ?? assistantOf(letter.thread) }
+    const body = { ...letter.body, assistant_id }
     const headers = { 'Idempotency-Key': letter.id }
     const made = await api<{ run_id: string }>(`threads/${letter.thread}/runs`, { body, headers })
     void follow(letter.thread)
@@ -352,7 +354,9 @@ export async function start(): Promise<void> {
   })
   effect(() => {
     const { thread: id, fresh } = route.value
-    if (!fresh) untracked(() => void follow(id))
+    // What this tab has just begun is followed when the server has it.
+    const begun = untracked(() => lettersOf(id).length > 0 && !rows.value.has(id))
+    if (!fresh && !begun) untracked(() => void follow(id))
   })
   effect(() => {
     if (row.value?.unread && !document.hidden) void read(row.value.thread_id)
@@ -372,8 +376,9 @@ export const wake = (): void => connection.wake()
 
 export async function loadAssistants(): Promise<void> {
   try {
-    assistants.value = await api<Json[]>('assistants/search', { body: { limit: 200, sort_by: 'created_at', sort_order: 'asc' } })
+    assistants.value = await api<Json[]>('assistants/search', { body: { limit: 200, sort_by: 'name', sort_order: 'asc' } })
     listKnown.value ??= 'live'
+    void outbox.flush()
   } catch {
     setTimeout(() => void loadAssistants(), 4000)
   }

@@ -39,7 +39,8 @@ function Conversation({ thread: id }: { thread: string }) {
 function Log({ id, list }: { id: string; list: ReturnType<typeof turns> }) {
   const now = thread(id).value
   const flight = now.view.in_flight
-  const busy = flight !== null
+  const coming = list.some((one) => one.letter?.state === 'sent')
+  const busy = flight !== null || coming || list.some((one) => one.letter?.state === 'waiting')
   const box = useRef<HTMLDivElement>(null)
   const stuck = useRef(true)
   const height = useRef(0)
@@ -101,7 +102,7 @@ function Log({ id, list }: { id: string; list: ReturnType<typeof turns> }) {
         <div class="log-end">
           {now.known === 'cached' && now.cachedAt && <p class="note">{t('cached', { when: clock(now.cachedAt) })}</p>}
           {flight && flight.attempt > 1 && <p class="note">{t('attempt', { n: flight.attempt })}</p>}
-          {busy && !speaking && (
+          {(flight !== null || coming) && !speaking && (
             <p class="note working">
               <Icon name="running" /> {t('working')}
             </p>

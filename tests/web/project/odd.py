@@ -1,0 +1,61 @@
+"""A graph that fails, asks several things, and says what a page finds hard to show."""
+
+from typing import Annotated, Any
+
+from langchain_core.messages import AIMessage, AnyMessage
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.message import add_messages
+from langgraph.types import Send, interrupt
+from typing_extensions import TypedDict
+
+failed: set[str] = set()
+HARD = """A formula $e^{i\\pi}+1=0$, a [link](https://example.com) and a picture ![cat](https://example.com/cat.png).
+
+<script>window.hurt = 1</script><img src=x onerror="window.hurt = 1">
+
+```python
+def mill(): return "thread"  # code
+```
+
+| a | b |
+|---|---|
+| 1 | 2 |
+"""
+
+
+class State(TypedDict):
+    messages: Annotated[list[AnyMessage], add_messages]
+
+
+async def first(state: State) -> dict[str, Any]:
+    return {"messages": [AIMessage("One step is done.")]} if "fail" in state["messages"][-1].text else {}
+
+
+async def second(state: State) -> dict[str, Any]:
+    asked = next(one for one in reversed(state["messages"]) if one.type == "human")
+    if "fail" in asked.text and str(asked.id) not in failed:
+        failed.add(str(asked.id))
+        raise ValueError("the mill stands still")
+    return {"messages": [AIMessage(HARD if "hard" in asked.text else "It turns again.")]}
+
+
+async def ask(state: dict[str, Any]) -> dict[str, Any]:
+    answer = interrupt({"question": f"Which colour for {state['what']}?"})
+    return {"messages": [AIMessage(f"{state['what']}: {answer}")]}
+
+
+def way(state: State) -> list[Send] | str:
+    if "colours" in state["messages"][-1].text:
+        return [Send("ask", {"what": what}) for what in ("the gate", "the wheel")]
+    return "second"
+
+
+builder = StateGraph(State)
+builder.add_node("first", first)
+builder.add_node("second", second)
+builder.add_node("ask", ask)  # type: ignore[type-var]
+builder.add_edge(START, "first")
+builder.add_conditional_edges("first", way, ["second", "ask"])
+builder.add_edge("second", END)
+builder.add_edge("ask", END)
+odd = builder.compile()

@@ -1,0 +1,79 @@
+"""What a person does on the chat page, and what the server has of it."""
+
+import re
+from typing import Any
+
+import httpx
+from playwright.sync_api import Locator, Page, expect
+from serving import Remote
+
+ANSWER = re.compile(r"Set THREADMILL_MODEL|设置 THREADMILL_MODEL|THREADMILL_MODEL")
+
+
+def box(page: Page) -> Locator:
+    return page.locator("#composer")
+
+
+def log(page: Page) -> Locator:
+    return page.get_by_role("log")
+
+
+def say(page: Page, text: str) -> None:
+    box(page).fill(text)
+    page.keyboard.press("Enter")
+
+
+def begin(page: Page, text: str) -> str:
+    """A new conversation; the id of its thread."""
+    page.goto("/")
+    say(page, text)
+    expect(page).to_have_url(re.compile(r"/t/[0-9a-f-]{36}$"))
+    return page.url.rpartition("/")[2]
+
+
+def done(page: Page, within: float = 30_000) -> None:
+    expect(log(page)).to_have_attribute("data-busy", "false", timeout=within)
+
+
+def last(page: Page) -> Locator:
+    return page.locator("article.ai").last
+
+
+def item(page: Page, thread: str) -> Locator:
+    return page.locator(f"[data-thread='{thread}']")
+
+
+def snapshot(server: Remote, thread: str) -> dict[str, Any]:
+    answer: dict[str, Any] = httpx.get(f"{server.url}/threads/{thread}/snapshot", timeout=30).raise_for_status().json()
+    return answer
+
+
+def text_of(message: dict[str, Any]) -> str:
+    content = message["content"]
+    return content if isinstance(content, str) else "".join(one.get("text", "") for one in content)
+
+
+def answer_of(server: Remote, thread: str) -> str:
+    """The text of the last AI message that the state holds."""
+    said = [one for one in snapshot(server, thread)["messages"] if one["type"] == "ai"]
+    return text_of(said[-1])
+
+
+def squeezed(text: str) -> str:
+    """Markdown shows white space as it likes."""
+    return " ".join(text.split())
+
+
+def start_run(server: Remote, thread: str, text: str, assistant: str = "agent", **more: Any) -> dict[str, Any]:
+    """By somebody else than the page."""
+    body = {
+        "assistant_id": assistant,
+        "input": {"messages": [{"role": "user", "content": text}]},
+        "if_not_exists": "create",
+        "stream_mode": ["values", "messages-tuple", "custom"],
+        **more,
+    }
+    made: dict[str, Any] = (
+        httpx.post(f"{server.url}/threads/{thread}/runs", json=body, timeout=30).raise_for_status().json()
+    )
+    return made

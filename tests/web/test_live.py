@@ -1,0 +1,207 @@
+"""Nothing is lost and nothing shown twice: switching, reloading, several tabs, a stop from elsewhere, cuts, a crash."""
+
+import re
+import uuid
+from collections.abc import Callable
+
+import httpx
+from playwright.sync_api import BrowserContext, Page, expect
+from serving import Server
+from tests.web.talking import answer_of, begin, box, done, item, last, log, say, snapshot, squeezed, start_run
+
+STORY = "Tell me a story of 150 words"
+
+
+def grows(page: Page, before: str) -> str:
+    """What the answer says now: what it said before, and perhaps more."""
+    now = squeezed(last(page).locator(".markdown").inner_text())
+    assert now.startswith(before), f"{now!r} lost something of {before!r}"
+    return now
+
+
+def spoke(page: Page) -> None:
+    """Some words of the story are there."""
+    expect(last(page).locator(".markdown")).to_contain_text(re.compile(r"(\w+\W+){8}"))
+
+
+def now(page: Page) -> None:
+    """The server is back: what a browser tells when the network is, so that nobody has to wait for the next try."""
+    page.evaluate("dispatchEvent(new Event('online'))")
+
+
+def test_a_thread_that_one_leaves_and_comes_back_to_goes_on(page: Page, agent: Server) -> None:
+    other = begin(page, "What is 15% of 80?")
+    done(page)
+    calm = log(page).inner_text()
+    story = begin(page, STORY)
+    spoke(page)
+    text = grows(page, "")
+    for _ in range(4):
+        item(page, other).get_by_role("link").click()
+        expect(log(page)).to_have_text(calm, use_inner_text=True)
+        item(page, story).get_by_role("link").click()
+        spoke(page)
+        text = grows(page, text)
+    done(page)
+    assert grows(page, text) == squeezed(answer_of(agent, story))
+    assert page.locator("article.ai").count() == 1
+
+
+def test_a_reload_and_a_second_tab_show_the_same_live(person: Callable[..., BrowserContext], agent: Server) -> None:
+    context = person()
+    page = context.new_page()
+    story = begin(page, STORY)
+    spoke(page)
+    text = grows(page, "")
+    page.reload()
+    spoke(page)
+    text = grows(page, text)
+    second = context.new_page()
+    second.goto(page.url)
+    spoke(second)
+    done(page)
+    done(second)
+    whole = squeezed(answer_of(agent, story))
+    assert grows(page, text) == whole == grows(second, "")
+
+
+def test_an_idle_device_sees_what_another_starts_and_can_stop_it(
+    person: Callable[..., BrowserContext], agent: Server
+) -> None:
+    here = person().new_page()
+    thread = begin(here, "What is 15% of 80?")
+    done(here)
+    there = person().new_page()
+    there.goto(f"/t/{thread}")
+    done(there)
+    start_run(agent, thread, "Tell me a story of 3000 words")
+    for page in (here, there):
+        expect(page.locator("article.human")).to_have_count(2)
+        spoke(page)
+    text = grows(there, "")
+    there.get_by_role("button", name="Stop").click()
+    for page in (here, there):
+        done(page)
+        expect(last(page)).to_contain_text("Stopped here.")
+        assert grows(page, text) == squeezed(answer_of(agent, thread))
+    assert snapshot(agent, thread)["thread"]["status"] == "idle"
+    say(there, "What is 15% of 80?")
+    expect(last(here)).to_contain_text("12")
+
+
+def test_the_list_tells_how_each_thread_is_getting_on(page: Page, agent: Server) -> None:
+    page.goto("/")
+    expect(box(page)).to_be_visible()
+    threads = {name: str(uuid.uuid4()) for name in ("running", "waiting", "unread")}
+    start_run(agent, threads["running"], "Tell me a story of 2000 words")
+    start_run(agent, threads["waiting"], "Refund order 4655")
+    start_run(agent, threads["unread"], "What is 15% of 80?")
+    words = {"running": "Running", "waiting": "Needs you", "unread": "New answer"}
+    for name, thread in threads.items():
+        expect(item(page, thread)).to_have_attribute("data-state", name)
+        expect(item(page, thread)).to_contain_text(words[name])
+    page.reload()
+    for name, thread in threads.items():
+        expect(item(page, thread)).to_have_attribute("data-state", name)
+    item(page, threads["unread"]).get_by_role("link").click()
+    expect(item(page, threads["unread"])).to_have_attribute("data-state", "idle")
+    httpx.post(f"{agent.url}/threads/{threads['running']}/stop", timeout=30)
+    expect(item(page, threads["running"])).not_to_have_attribute("data-state", "running")
+
+
+def test_what_is_sent_during_an_answer_waits_in_a_queue_one_can_see(page: Page, agent: Server) -> None:
+    thread = begin(page, "Tell me a story of 3000 words")
+    spoke(page)
+    for text in ("first question", "second question", "third question"):
+        say(page, text)
+    queue = page.get_by_role("region", name="Waiting in the queue").get_by_role("listitem")
+    expect(queue).to_have_text(["first question", "second question", "third question"])
+    queue.nth(2).get_by_role("button", name="Earlier").click()
+    expect(queue).to_have_text(["first question", "third question", "second question"])
+    queue.nth(0).get_by_role("button", name="Take out").click()
+    expect(queue).to_have_text(["third question", "second question"])
+    page.reload()
+    expect(queue).to_have_text(["third question", "second question"])
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator("article.human")).to_have_text([re.compile("story"), re.compile("third"), re.compile("second")])
+    done(page)
+    said = [one["content"] for one in snapshot(agent, thread)["messages"] if one["type"] == "human"]
+    assert said == ["Tell me a story of 3000 words", "third question", "second question"]
+
+
+def test_a_crash_of_the_server_in_the_middle_of_an_answer(person: Callable[..., BrowserContext], agent: Server) -> None:
+    page = person().new_page()
+    thread = begin(page, STORY)
+    spoke(page)
+    agent.kill()
+    box(page).fill("a draft")
+    agent.start()
+    now(page)
+    spoke(page)
+    done(page, 60_000)
+    assert grows(page, "") == squeezed(answer_of(agent, thread))
+    expect(box(page)).to_have_value("a draft")
+
+
+def test_what_is_written_without_a_server_is_sent_when_it_is_back(
+    person: Callable[..., BrowserContext], agent: Server
+) -> None:
+    page = person().new_page()
+    thread = begin(page, "What is 15% of 80?")
+    done(page)
+    agent.kill()
+    expect(page.locator(".banner.cut")).to_be_visible()
+    say(page, "What is 20% of 80?")
+    expect(page.get_by_text("Waiting to be sent")).to_be_visible()
+    expect(box(page)).to_have_value("")
+    agent.start()
+    now(page)
+    expect(last(page)).to_contain_text("16")
+    done(page)
+    said = [one["content"] for one in snapshot(agent, thread)["messages"] if one["type"] == "human"]
+    assert said == ["What is 15% of 80?", "What is 20% of 80?"]
+
+
+def test_drafts_belong_to_their_threads_and_outlive_a_reload(page: Page) -> None:
+    first = begin(page, "What is 15% of 80?")
+    done(page)
+    box(page).fill("of the first")
+    begin(page, "What is 20% of 80?")
+    done(page)
+    expect(box(page)).to_have_value("")
+    box(page).fill("of the second")
+    item(page, first).get_by_role("link").click()
+    expect(box(page)).to_have_value("of the first")
+    page.go_back()
+    expect(box(page)).to_have_value("of the second")
+    page.reload()
+    expect(box(page)).to_have_value("of the second")
+    item(page, first).get_by_role("link").click()
+    expect(box(page)).to_have_value("of the first")
+
+
+def test_all_tabs_of_a_browser_share_one_socket(person: Callable[..., BrowserContext], agent: Server) -> None:
+    def sockets() -> int:
+        text = httpx.get(f"{agent.url}/metrics", timeout=30).text
+        found = re.search(r'^threadmill_open_streams\{[^}]*kind="socket"[^}]*\} (\d+)', text, re.MULTILINE)
+        assert found, text
+        return int(found[1])
+
+    context = person()
+    first = context.new_page()
+    thread = begin(first, "What is 15% of 80?")
+    done(first)
+    before = sockets()
+    tabs = [context.new_page() for _ in range(5)]
+    for tab in tabs:
+        tab.goto(f"/t/{thread}")
+        done(tab)
+    assert sockets() == before
+    took = tabs[-1].evaluate(
+        "async () => { const at = performance.now(); await fetch('../ok'); return performance.now() - at }"
+    )
+    assert took < 2_000  # ms; with six connections for streams it would wait for ever
+    for tab in tabs[1:]:
+        tab.close()
+    say(first, "What is 20% of 80?")
+    expect(last(tabs[0])).to_contain_text("16")
