@@ -7,6 +7,7 @@ from collections.abc import Callable
 import httpx
 from playwright.sync_api import BrowserContext, Page, expect
 from serving import Server
+
 from tests.web.talking import answer_of, begin, box, done, item, last, log, say, snapshot, squeezed, start_run
 
 STORY = "Tell me a story of 150 words"

@@ -1,0 +1,107 @@
+"""Questions to a person, and what to do after a failure."""
+
+import httpx
+from playwright.sync_api import Locator, Page, expect
+from serving import Server
+
+from tests.web.talking import begin, box, done, item, last, log, say, snapshot, start_run
+
+
+def question(page: Page) -> Locator:
+    return page.get_by_role("group", name="The assistant asks")
+
+
+def odd(page: Page, agent: Server, text: str) -> str:
+    """A conversation with the odd graph, opened on the page."""
+    thread: str = httpx.post(f"{agent.url}/threads", json={}, timeout=30).json()["thread_id"]
+    start_run(agent, thread, text, "odd")
+    page.goto(f"/t/{thread}")
+    return thread
+
+
+def test_a_refund_is_approved_after_a_reload(page: Page, agent: Server) -> None:
+    thread = begin(page, "Refund 64 EUR of order 4655")
+    expect(question(page)).to_contain_text("Refund 64.00 EUR for order 4655?")
+    expect(item(page, thread)).to_contain_text("Needs you")
+    expect(page.get_by_text("A question waits for your answer above.")).to_be_visible()
+    page.reload()
+    question(page).get_by_role("button", name="Approve").click()
+    expect(last(page)).to_contain_text("Refunded 64.00 EUR")
+    expect(question(page)).to_have_count(0)
+    expect(log(page).locator("[data-tool=issue_refund]")).to_have_attribute("data-status", "finished")
+
+
+def test_a_refund_is_changed_and_another_is_rejected(page: Page) -> None:
+    begin(page, "Refund order 4711")
+    question(page).get_by_role("button", name="Change").click()
+    amount = question(page).get_by_label("amount")
+    expect(amount).to_have_value("59.9")
+    expect(question(page).get_by_label("reason")).to_have_count(0)
+    amount.fill("10")
+    question(page).get_by_role("button", name="Send the answer").click()
+    expect(last(page)).to_contain_text("10.00 EUR")
+    begin(page, "Refund order 4712")
+    question(page).get_by_role("button", name="Reject").click()
+    question(page).get_by_label("reason").fill("Too late.")
+    question(page).get_by_role("button", name="Send the answer").click()
+    expect(last(page)).to_contain_text("Too late.")
+
+
+def test_several_questions_are_answered_one_after_the_other(page: Page, agent: Server) -> None:
+    thread = odd(page, agent, "colours")
+    for number, (what, colour) in enumerate((("the gate", "red"), ("the wheel", "blue")), 1):
+        expect(question(page)).to_contain_text(f"Which colour for {what}?")
+        expect(question(page)).to_contain_text(f"{number} of 2")
+        question(page).get_by_label("Your answer").fill(colour)
+        question(page).get_by_role("button", name="Send the answer").click()
+    expect(log(page)).to_contain_text("the gate: red")
+    expect(log(page)).to_contain_text("the wheel: blue")
+    assert len(httpx.get(f"{agent.url}/threads/{thread}/runs", timeout=30).json()) == 2
+
+
+def test_a_failure_has_ways_on(page: Page, agent: Server) -> None:
+    thread = odd(page, agent, "please fail")
+    failure = page.get_by_role("alert").filter(has_text="The answer failed.")
+    expect(failure).to_contain_text("the mill stands still")
+    expect(item(page, thread)).to_contain_text("Failed")
+    page.reload()
+    expect(failure.get_by_role("button")).to_have_count(2)
+    failure.get_by_role("button", name="Try again from the last good step").click()
+    expect(last(page)).to_contain_text("It turns again.")
+    expect(failure).to_have_count(0)
+    said = [one["content"] for one in snapshot(agent, thread)["messages"]]
+    assert len(said) == 3 and said[1][0]["text"] == "One step is done."  # the step before was not done again
+
+
+def test_a_failed_turn_is_discarded_or_written_over(page: Page, agent: Server) -> None:
+    thread = odd(page, agent, "please fail")
+    failure = page.get_by_role("alert").filter(has_text="The answer failed.")
+    failure.get_by_role("button", name="Discard the turn").click()
+    expect(failure).to_have_count(0)
+    assert snapshot(agent, thread)["messages"] == []
+    again = odd(page, agent, "please fail")
+    expect(failure).to_be_visible()
+    say(page, "go on")
+    expect(last(page)).to_contain_text("It turns again.")
+    expect(failure).to_have_count(0)
+    expect(box(page)).to_be_enabled()
+    assert snapshot(agent, again)["thread"]["status"] == "idle"
+
+
+def test_what_a_model_writes_is_shown_and_cannot_hurt(page: Page, agent: Server) -> None:
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    odd(page, agent, "something hard")
+    done(page)
+    answer = last(page)
+    expect(answer.locator("math")).to_have_count(1)
+    expect(answer.locator("table td")).to_have_count(2)
+    expect(answer.locator("code .hljs-keyword")).to_have_count(2)
+    expect(answer.get_by_role("link", name="cat")).to_have_attribute("rel", "noopener noreferrer nofollow")
+    expect(answer.locator("img, script")).to_have_count(0)
+    assert page.evaluate("window.hurt") is None
+    assert [url for url in asked if not url.startswith(agent.url)] == []
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    answer.locator(".code-copy").click()
+    expect(answer.locator(".code-copy")).to_have_text("Copied")
+    assert 'return "thread"' in page.evaluate("navigator.clipboard.readText()")
