@@ -26,6 +26,7 @@ from threadmill.events.compaction import Compaction
 from threadmill.events.event import END
 from threadmill.events.log import EventLog
 from threadmill.events.recall import Recall
+from threadmill.forgetting import Forgetting
 from threadmill.graphs import Graphs, imported, load_auth
 from threadmill.ids import new_id, stamp
 from threadmill.jsonable import dumps
@@ -87,6 +88,7 @@ class Runtime:
     retention: Retention
     webhooks: Webhooks
     search: Search
+    forgetting: Forgetting
     auth: Auth | None = None
     vault: encryption.Handlers | None = None
 
@@ -400,6 +402,7 @@ async def open_runtime(project: Project, settings: Settings, graphs: Graphs) -> 
         Retention(database, log, serde.loads_typed, project.retention, settings.feed_deletions),
         _open_webhooks(project, settings, database, signals),
         Search(database, signals, serde, sealed=vault is not None),
+        Forgetting(database, log, serde, states),
         load_auth(project),
         vault,
     )

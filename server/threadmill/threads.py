@@ -267,6 +267,16 @@ def forget_values(tx: Tx, thread_id: str) -> None:
     tx.run("DELETE FROM thread_values WHERE thread_id = :thread_id", thread_id=thread_id)
 
 
+def forget_words(tx: Tx, thread_id: str) -> None:
+    """Some were erased from the state: what is shown of it is read again. A title that a user gave stays."""
+    forget_values(tx, thread_id)
+    tx.run(
+        "UPDATE threads SET preview = NULL, title = CASE WHEN title_source = 'user' THEN title END, "
+        "title_source = CASE WHEN title_source = 'user' THEN 'user' END WHERE thread_id = :thread_id",
+        thread_id=thread_id,
+    )
+
+
 def undo_run(tx: Tx, thread_id: str, error: Mapping[str, Any], pending: Sequence[Pending]) -> None:
     """A run was rolled back: the state is what it was before, and so is what the thread waits for."""
     interrupts.put(tx, thread_id, pending)

@@ -53,7 +53,13 @@ async def ids(guarded: Server) -> dict[str, str]:
     await alice.runs.wait(place, "echo", input=said)
     (run,) = await alice.runs.list(place)
     state = await alice.threads.get_state(place)
-    return {"thread_id": place, "run_id": run["run_id"], "checkpoint_id": state["checkpoint"]["checkpoint_id"]}
+    said_first: Any = state["values"]
+    return {
+        "thread_id": place,
+        "run_id": run["run_id"],
+        "checkpoint_id": state["checkpoint"]["checkpoint_id"],
+        "message_id": said_first["messages"][0]["id"],
+    }
 
 
 async def routes(server: Server) -> list[tuple[str, str]]:

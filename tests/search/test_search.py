@@ -326,6 +326,16 @@ async def test_it_goes_on_where_it_was(database: SqliteDatabase) -> None:
     assert [hit.thread_id for hit in hits] == ["two", "one"]
 
 
+async def test_what_changed_while_it_was_read_is_not_indexed_as_it_was(database: SqliteDatabase) -> None:
+    await database.write(threads.create, "one")
+    told(database, "one", "a quokka")
+    batch = await database.read(index.waiting, Serializer())
+    assert batch is not None and len(batch.docs) == 1
+    await database.write(lambda tx: tx.run("UPDATE blobs SET hash = x'00'"))
+    await database.write(index.put, batch)
+    assert not await database.read(find.find, find.Wanted("quokka"), ("TRUE", {}), everything=True, limit=9)
+
+
 async def test_states_from_before_there_were_parts_are_found(database: SqliteDatabase) -> None:
     await database.write(threads.create, "old")
     (id,) = told(database, "old", "an old kakapo")

@@ -198,7 +198,7 @@ class Reader:
         plain, packed = True, list[tuple[str, bytes]]()
         for one in ids:
             row = rows[one]
-            kind, data = self._data(row)
+            kind, data = self.data(row)
             plain = plain and kind == "msgpack"
             packed.append((kind, data))
             if row["parts"] is None and len(self.known) < KNOWN:
@@ -217,7 +217,7 @@ class Reader:
             return found
         return [self._serde.unpack(*one) for one in packed]
 
-    def _data(self, row: Row) -> tuple[str, bytes]:
+    def data(self, row: Row) -> tuple[str, bytes]:
         """As packed, with all that is large in it."""
         kind, data = row["type"], row["data"]
         if isinstance(self._serde, Serializer):
@@ -226,7 +226,7 @@ class Reader:
 
     def filled(self, data: bytes, inside: Ids) -> bytes:
         rows = self._rows(inside)
-        found = [self._data(rows[one]) for one in inside]
+        found = [self.data(rows[one]) for one in inside]
         return filled(data, [part.decode() if kind == "text" else part for kind, part in found])
 
     def _rows(self, ids: Iterable[int]) -> Mapping[int, Row]:

@@ -151,7 +151,7 @@ def fork(tx: Tx, source: str, checkpoint_id: str, target: str) -> None:
             at=place[1],
         )
     else:
-        _hold(tx, target)
+        hold(tx, target)
 
 
 def detach(tx: Tx, thread_id: str) -> None:
@@ -182,7 +182,7 @@ def own(tx: Tx, thread_id: str) -> None:
         )
     if inherited:
         tx.run("DELETE FROM bases WHERE thread_id = :thread_id", thread_id=thread_id)
-        _hold(tx, thread_id)
+        hold(tx, thread_id)
 
 
 def copy_thread(tx: Tx, source: str, target: str) -> None:
@@ -219,10 +219,10 @@ def delete_checkpoints(tx: Tx, thread_id: str, keys: Sequence[tuple[str, str]]) 
             [(thread_id, *key) for key in keys],
         )
     heads.settle(tx, thread_id, before)
-    _hold(tx, thread_id)
+    hold(tx, thread_id)
 
 
-def _hold(tx: Tx, thread_id: str) -> None:
+def hold(tx: Tx, thread_id: str) -> None:
     """Exactly what the thread's own checkpoints and writes are made of."""
     blobs.settle(tx, thread_id, _made_of(tx, thread_id, "TRUE"))
 

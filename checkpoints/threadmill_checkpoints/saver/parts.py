@@ -81,11 +81,7 @@ def join(kind: Kind, values: Sequence[Any]) -> Any:
 
 
 def part(serde: Serializer, value: Any) -> Part:
-    kind, data = serde.pack(value)
-    message_id = getattr(value, "id", None) if isinstance(value, BaseMessage) else None
-    if len(data) >= LARGE:
-        return _with_parts(kind, data, message_id)
-    return Part(data, kind, data, (), message_id)
+    return repacked(*serde.pack(value), getattr(value, "id", None) if isinstance(value, BaseMessage) else None)
 
 
 def packed(serde: SerializerProtocol, value: Any) -> Part:
@@ -94,6 +90,11 @@ def packed(serde: SerializerProtocol, value: Any) -> Part:
         return part(serde, value)
     kind, data = serde.dumps_typed(value)
     return Part(data, kind, data)
+
+
+def repacked(kind: str, data: bytes, message_id: str | None = None) -> Part:
+    """Of packed data, as `part` makes it of a value."""
+    return _with_parts(kind, data, message_id) if len(data) >= LARGE else Part(data, kind, data, (), message_id)
 
 
 def _with_parts(kind: str, data: bytes, message_id: str | None) -> Part:
@@ -107,7 +108,7 @@ def _with_parts(kind: str, data: bytes, message_id: str | None) -> Part:
     return Part(key, kind, data, tuple(inside), message_id)
 
 
-class _Extension:
+class Extension:
     """One of msgpack's, unread."""
 
     __slots__ = ("code", "data")
@@ -121,25 +122,25 @@ def _outsourced(data: bytes, inside: list[Part]) -> bytes:
         if isinstance(value, str | bytes) and len(value) >= LARGE:
             kind, content = ("text", value.encode()) if isinstance(value, str) else ("bytes", value)
             inside.append(Part(content, kind, content))
-            return _Extension(OUTSIDE, (len(inside) - 1).to_bytes(4, "big"))
-        if isinstance(value, _Extension) and len(value.data) >= LARGE:
-            return _Extension(value.code, _outsourced(value.data, inside))
+            return Extension(OUTSIDE, (len(inside) - 1).to_bytes(4, "big"))
+        if isinstance(value, Extension) and len(value.data) >= LARGE:
+            return Extension(value.code, _outsourced(value.data, inside))
         return _each(value, walk)
 
-    return _repacked(data, walk)
+    return _walked(data, walk)
 
 
 def filled(data: bytes, inside: Sequence[str | bytes]) -> bytes:
     """The data of a part as its serializer packed it."""
 
     def walk(value: Any) -> Any:
-        if isinstance(value, _Extension):
+        if isinstance(value, Extension):
             if value.code == OUTSIDE:
                 return inside[int.from_bytes(value.data, "big")]
-            return _Extension(value.code, filled(value.data, inside)) if OUTSIDE_MARK in value.data else value
+            return Extension(value.code, filled(value.data, inside)) if OUTSIDE_MARK in value.data else value
         return _each(value, walk)
 
-    return _repacked(data, walk)
+    return _walked(data, walk)
 
 
 def _each(value: Any, walk: Callable[[Any], Any]) -> Any:
@@ -150,6 +151,6 @@ def _each(value: Any, walk: Callable[[Any], Any]) -> Any:
     return value
 
 
-def _repacked(data: bytes, walk: Callable[[Any], Any]) -> bytes:
-    read = ormsgpack.unpackb(data, ext_hook=_Extension, option=READ)
+def _walked(data: bytes, walk: Callable[[Any], Any]) -> bytes:
+    read = ormsgpack.unpackb(data, ext_hook=Extension, option=READ)
     return ormsgpack.packb(walk(read), default=lambda one: ormsgpack.Ext(one.code, one.data), option=READ)

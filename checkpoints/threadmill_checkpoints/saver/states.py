@@ -41,6 +41,13 @@ class Memory:
         self.entries.pop(place, None)
         self.holders.pop(place[0], None)
 
+    def forget_thread(self, thread_id: str) -> None:
+        for known in (self.told, self.entries):
+            for place in [one for one in list(known) if one[0] == thread_id]:
+                known.pop(place, None)
+        self.holders.pop(thread_id, None)
+        self.hot.forget(thread_id)
+
     def reader(self, tx: Tx, serde: SerializerProtocol, thread_id: str) -> Reader:
         """Of the newest state of a thread."""
         owner = blobs.owner(tx, thread_id)

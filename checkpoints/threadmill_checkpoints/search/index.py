@@ -30,9 +30,10 @@ EPOCH = datetime(1582, 10, 15, tzinfo=UTC)  # of the times in UUIDs
 
 @dataclass(frozen=True, slots=True)
 class Doc:
-    """Of a blob, or of a thread."""
+    """Of a blob, as it was, or of a thread."""
 
     blob_id: int | None
+    hash: bytes | None
     thread_id: str | None
     checkpoint_id: str | None
     at: str
@@ -56,7 +57,7 @@ def waiting(tx: Tx, serde: SerializerProtocol) -> Batch | None:
 
 
 def put(tx: Tx, batch: Batch) -> None:
-    """Unless another has, and without what is gone meanwhile."""
+    """Unless another has, and without what is gone meanwhile or was forgotten."""
     if not tx.run(
         "UPDATE search_marks SET number = :number WHERE name = :name AND number < :number",
         name=batch.name,
@@ -69,9 +70,10 @@ def put(tx: Tx, batch: Batch) -> None:
         row = tx.one(
             "INSERT INTO search_docs (blob_id, thread_id, checkpoint_id, kind, role, message_id, at) "
             "SELECT :blob_id, :thread_id, :checkpoint_id, :kind, :role, :message_id, :at WHERE "
-            "EXISTS (SELECT 1 FROM blobs WHERE blob_id = :blob_id) "
+            "EXISTS (SELECT 1 FROM blobs WHERE blob_id = :blob_id AND hash = :hash) "
             "OR EXISTS (SELECT 1 FROM threads WHERE thread_id = :thread_id) RETURNING doc",
             blob_id=doc.blob_id,
+            hash=doc.hash,
             thread_id=doc.thread_id,
             checkpoint_id=doc.checkpoint_id,
             kind=doc.text.kind,
@@ -107,7 +109,7 @@ def _blobs(tx: Tx, serde: SerializerProtocol, mark: int) -> Batch | None:
         return None
     upto = min(newest["number"], mark + LOOKED)
     found = tx.all(
-        f"SELECT blob_id, type, data, parts FROM blobs WHERE blob_id > :mark AND blob_id <= :upto AND {LIKELY} "
+        f"SELECT blob_id, hash, type, data, parts FROM blobs WHERE blob_id > :mark AND blob_id <= :upto AND {LIKELY} "
         "ORDER BY blob_id LIMIT :limit",
         mark=mark,
         upto=upto,
@@ -119,7 +121,7 @@ def _blobs(tx: Tx, serde: SerializerProtocol, mark: int) -> Batch | None:
     for row in found:
         told = _texts_of(reader, row)
         at = _at(_first(tx, row["blob_id"]), tx.now) if told else ""
-        docs += [Doc(row["blob_id"], None, None, at, one) for one in told]
+        docs += [Doc(row["blob_id"], row["hash"], None, None, at, one) for one in told]
     return Batch("blobs", upto, docs)
 
 
@@ -155,18 +157,18 @@ def _of_thread(tx: Tx, row: Row) -> list[Doc]:
     thread_id, at = row["thread_id"], row["last_activity_at"]
     if at is None:  # it was deleted
         return []
-    found = [Doc(None, thread_id, None, at, Text("title", None, None, row["title"] or ""))]
+    found = [Doc(None, None, thread_id, None, at, Text("title", None, None, row["title"] or ""))]
     if row["error"]:
         error = json.loads(row["error"])
         said = ": ".join(str(error[key]) for key in ("error", "message") if error.get(key))
-        found.append(Doc(None, thread_id, None, at, Text("status", None, None, said)))
+        found.append(Doc(None, None, thread_id, None, at, Text("status", None, None, said)))
     head = rows.get_checkpoint(tx, thread_id, "", None)
     if head is not None and head["channels"] is None and head["type"] == "msgpack":
         try:
             state = plain(head["checkpoint"])["channel_values"]
         except Exception:
             state = {}
-        found += [Doc(None, thread_id, head["checkpoint_id"], at, one) for one in messages(state)]
+        found += [Doc(None, None, thread_id, head["checkpoint_id"], at, one) for one in messages(state)]
     return found
 
 

@@ -357,6 +357,16 @@ class EventLog:
         )
         _insert(tx, thread_id, ends[-1:])
 
+    def reread(self, thread_id: str) -> None:
+        """What is on disk has changed: who reads on from here reads it there."""
+        tail = self._tails.get(thread_id)
+        if tail is not None:
+            with tail.lock:
+                if tail.ring and tail.floor is not None:
+                    tail.floor = max(tail.floor, tail.ring[-1].seq)
+                tail.ring.clear()
+                tail.ring_bytes = 0
+
     def forget(self, thread_id: str) -> None:
         """The thread was deleted; who reads a run of it learns that from the run."""
         with self._lock:
