@@ -22,6 +22,7 @@ from threadmill.api import (
     answers,
     assistants,
     branches,
+    bundles,
     crons,
     feed,
     forgetting,
@@ -56,6 +57,7 @@ GROUPS = {
     "assistants": [assistants.router],
     "threads": [
         branches.router,
+        bundles.router,
         retention.router,
         threads.router,
         state.router,

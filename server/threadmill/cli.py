@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from threadmill.commands import imports
+from threadmill.commands import backups, imports, threads
 from threadmill.config import Settings, load_settings
 from threadmill.errors import ConfigError, ThreadmillError
 from threadmill.langgraph_json.project import Project, apply_environment, load_project
@@ -105,6 +105,9 @@ def child(
 
 
 cli.command("import")(imports.import_)
+cli.command()(backups.backup)
+cli.command()(backups.restore)
+cli.add_typer(threads.app, name="threads")
 
 
 @cli.command()

@@ -50,16 +50,17 @@ class DataDir:
     folder: Path
     serde: Serializer
     vault: Vault | None
+    file: str = FILE
 
     @property
     def path(self) -> Path:
-        return self.folder / FILE
+        return self.folder / self.file
 
     @contextmanager
     def reading(self) -> Iterator[Tx]:
         """What there is now, also beside a server that runs. Raises ConfigError when there is no database."""
         if not self.path.is_file():
-            raise ConfigError(f"{self.folder} has no {FILE}: name the right --data-dir.")
+            raise ConfigError(f"{self.folder} has no {self.file}: name the right --data-dir.")
         connection = self._connect(read_only=True)
         try:
             connection.execute("BEGIN")

@@ -24,3 +24,10 @@ def parse_id(value: object, kind: str) -> str:
         return str(UUID(str(value)))
     except ValueError:
         raise Invalid(f"Invalid {kind} ID" + (": must be a UUID" if kind != "checkpoint" else "")) from None
+
+
+def number(value: object) -> int:
+    """One that every database holds. Raises ValueError."""
+    if not isinstance(value, int) or abs(value) >= 2**62:
+        raise ValueError(f"{value!r} is no number")
+    return int(value)

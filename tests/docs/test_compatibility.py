@@ -20,8 +20,9 @@ SAVERS = tuple(f"SqliteSaver(wait={wait}){sealed}" for sealed in ("", ", sealed"
 CHECKPOINTER = "checkpointer: "
 ELSEWHERE = re.compile(
     # ours: no client knows of them
-    r"/threads/\{thread_id\}/(queue|stop|read|digest|snapshot|fork|head|branches|branches/messages)$"
+    r"/threads/\{thread_id\}/(queue|stop|read|digest|snapshot|fork|head|branches|branches/messages|export)$"
     r"|PATCH /threads/\{thread_id\}/runs/\{run_id\}$|/recover$|/webhooks/|GET /feed$|POST /events$|POST /search$"
+    r"|POST /threads/import$"
 )
 PAINS = (
     *("H1", "H2", "H3", "H4", "H5", "C1", "C2", "C3", "C4", "C5", "C6", "C7", "C8"),

@@ -122,10 +122,10 @@ def grow(tx: Tx, by: Holder, ids: Sequence[int], checkpoint_id: str) -> Levels:
         levels.append(below[full:])
         if not full:
             return levels
-        below = [_node(tx, by, below[at : at + FAN], checkpoint_id) for at in range(0, full, FAN)]
+        below = [node(tx, by, below[at : at + FAN], checkpoint_id) for at in range(0, full, FAN)]
 
 
-def _node(tx: Tx, by: Holder, ids: Ids, checkpoint_id: str) -> int:
+def node(tx: Tx, by: Holder, ids: Ids, checkpoint_id: str) -> int:
     packed = ormsgpack.packb(ids)
     key = b"node:" + packed
     if (known := by.known.get(key)) is not None:
@@ -188,13 +188,13 @@ class Reader:
 
     def _opened(self, nodes: Ids) -> Ids:
         if missing := [one for one in nodes if one not in self._nodes]:
-            for one, row in self._rows(missing).items():
+            for one, row in self.rows(missing).items():
                 self._nodes[one] = ormsgpack.unpackb(row["parts"])
                 self.known[b"node:" + row["parts"]] = one
         return [one for node in nodes for one in self._nodes[node]]
 
     def _read(self, ids: Ids) -> list[Any]:
-        rows = self._rows(ids)
+        rows = self.rows(ids)
         plain, packed = True, list[tuple[str, bytes]]()
         for one in ids:
             row = rows[one]
@@ -225,11 +225,11 @@ class Reader:
         return kind, data if row["parts"] is None else self.filled(data, ormsgpack.unpackb(row["parts"]))
 
     def filled(self, data: bytes, inside: Ids) -> bytes:
-        rows = self._rows(inside)
+        rows = self.rows(inside)
         found = [self.data(rows[one]) for one in inside]
         return filled(data, [part.decode() if kind == "text" else part for kind, part in found])
 
-    def _rows(self, ids: Iterable[int]) -> Mapping[int, Row]:
+    def rows(self, ids: Iterable[int]) -> Mapping[int, Row]:
         wanted = list(ids)
         rows = self._tx.all(
             "SELECT blob_id, type, data, parts FROM blobs WHERE blob_id IN (SELECT value FROM json_each(:ids))",
@@ -309,3 +309,17 @@ def collect(tx: Tx, ids: Sequence[int]) -> None:
             "AND NOT EXISTS (SELECT 1 FROM blob_refs WHERE blob_refs.blob_id = blobs.blob_id)",
             ids=json.dumps(list(ids)),
         )
+
+
+def collect_all(tx: Tx) -> int:
+    """Delete all that nobody holds; how many parts it were."""
+    drop_dangling(tx)
+    return tx.run("DELETE FROM blobs WHERE blob_id NOT IN (SELECT blob_id FROM blob_refs)")
+
+
+def drop_dangling(tx: Tx) -> None:
+    """What says that nobody, or nothing, is held."""
+    tx.run(
+        "DELETE FROM blob_refs WHERE owner NOT IN (SELECT owner FROM blob_owners) "
+        "OR blob_id NOT IN (SELECT blob_id FROM blobs)"
+    )

@@ -134,10 +134,10 @@ def fork(tx: Tx, source: str, checkpoint_id: str, target: str) -> None:
         _copy(tx, lies_in, target, "root_id = :at", at=checkpoint_id)
         _copy_writes(tx, lies_in, target, "checkpoint_ns = '' AND checkpoint_id = :at", at=checkpoint_id)
         _copy_writes(tx, lies_in, target, under, at=checkpoint_id)
-        made_of = _made_of(tx, target, "checkpoint_ns > ''")
+        nested = made_of(tx, target, "checkpoint_ns > ''")
         tx.many(
             "INSERT OR IGNORE INTO blob_refs (owner, blob_id, checkpoint_id) VALUES (?, ?, ?)",
-            [(blobs.holder(tx, target).owner, one, since) for one, since in made_of.items()],
+            [(blobs.holder(tx, target).owner, one, since) for one, since in nested.items()],
         )
     if found["parent_checkpoint_id"] and View(tx, lies_in).get("", found["parent_checkpoint_id"]):
         at = rows.get_checkpoint(tx, lies_in, "", found["parent_checkpoint_id"])
@@ -222,12 +222,29 @@ def delete_checkpoints(tx: Tx, thread_id: str, keys: Sequence[tuple[str, str]]) 
     hold(tx, thread_id)
 
 
+def cut(tx: Tx, thread_id: str) -> None:
+    """A fork whose base is gone begins with what is its own."""
+    tx.run("DELETE FROM bases WHERE thread_id = :thread_id", thread_id=thread_id)
+    begin_anew(tx, thread_id)
+    hold(tx, thread_id)
+
+
+def begin_anew(tx: Tx, thread_id: str) -> None:
+    """The oldest that is left begins the history."""
+    tx.run(
+        "UPDATE checkpoints SET parent_checkpoint_id = NULL WHERE thread_id = :thread_id AND NOT EXISTS "
+        "(SELECT 1 FROM checkpoints p WHERE p.thread_id = checkpoints.thread_id "
+        "AND p.checkpoint_ns = checkpoints.checkpoint_ns AND p.checkpoint_id = checkpoints.parent_checkpoint_id)",
+        thread_id=thread_id,
+    )
+
+
 def hold(tx: Tx, thread_id: str) -> None:
     """Exactly what the thread's own checkpoints and writes are made of."""
-    blobs.settle(tx, thread_id, _made_of(tx, thread_id, "TRUE"))
+    blobs.settle(tx, thread_id, made_of(tx, thread_id))
 
 
-def _made_of(tx: Tx, thread_id: str, which: str) -> dict[int, str]:
+def made_of(tx: Tx, thread_id: str, which: str = "TRUE") -> dict[int, str]:
     """Blob → the first checkpoint that has it: of the thread's own checkpoints, as `which` says, and all its writes."""
     found: dict[int, str] = {}
     for row in tx.all(

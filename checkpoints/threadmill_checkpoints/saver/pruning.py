@@ -49,12 +49,7 @@ def keep_latest(tx: Tx, thread_id: str, decode: Callable[[tuple[str, bytes]], An
     }
     doomed = [(row["checkpoint_ns"], row["checkpoint_id"]) for row in there if tuple(row) not in kept]
     forks.delete_checkpoints(tx, thread_id, doomed)
-    tx.run(  # the oldest that is left begins the history
-        "UPDATE checkpoints SET parent_checkpoint_id = NULL WHERE thread_id = :thread_id AND NOT EXISTS "
-        "(SELECT 1 FROM checkpoints p WHERE p.thread_id = checkpoints.thread_id "
-        "AND p.checkpoint_ns = checkpoints.checkpoint_ns AND p.checkpoint_id = checkpoints.parent_checkpoint_id)",
-        thread_id=thread_id,
-    )
+    forks.begin_anew(tx, thread_id)
     return len(doomed)
 
 

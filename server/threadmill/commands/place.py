@@ -1,5 +1,6 @@
 """What the commands share: which data directory or server they work on, how they answer, and how they fail."""
 
+import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -134,6 +135,8 @@ def told() -> Iterator[None]:
         yield
     except (ThreadmillError, DatabaseError, Unreadable) as error:
         fail(error)
+    except sqlite3.Error as error:
+        fail(ConfigError(f"The database cannot be used: {error}. Restore a backup if it is damaged."))
     except httpx.HTTPError as error:
         fail(ConfigError(f"The server cannot be reached: {error}"))
 

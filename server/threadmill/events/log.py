@@ -204,7 +204,7 @@ class EventLog:
         )
         highest: int = row["seq"] if row else 0
         events = _numbered(highest - len(last) * ROOM + 1, run_id, last)
-        _insert(tx, thread_id, events)
+        insert(tx, thread_id, events)
 
         def committed() -> None:
             tail = self._tails.get(thread_id)
@@ -273,7 +273,7 @@ class EventLog:
 
         tx.on_rollback(failed)  # before the insert: a full disk fails it
         tx.on_commit(committed)
-        _insert(tx, thread_id, _not_refused(tx, tail.owner, events))
+        insert(tx, thread_id, _not_refused(tx, tail.owner, events))
 
     # Reading
 
@@ -324,16 +324,16 @@ class EventLog:
         return found
 
     def _stored(self, tx: Tx, thread_id: str, after: int) -> list[Event]:
-        found = _page(tx, thread_id, after)
+        found = page(tx, thread_id, after)
         return found if self._recall is None else self._recall.restore(tx, thread_id, found)
 
     @staticmethod
     def stored(tx: Tx, thread_id: str, run_id: str, after: int) -> list[Event]:
         """What is on disk of the run, numbered above `after`."""
-        found, page = list[Event](), _page(tx, thread_id, after)
-        while page:
-            found += [event for event in page if event.run_id == run_id]
-            page = _page(tx, thread_id, page[-1].seq)
+        found, more = list[Event](), page(tx, thread_id, after)
+        while more:
+            found += [event for event in more if event.run_id == run_id]
+            more = page(tx, thread_id, more[-1].seq)
         return found
 
     async def highest(self, thread_id: str) -> int:
@@ -355,7 +355,7 @@ class EventLog:
         tx.run(
             "DELETE FROM events WHERE thread_id = :thread_id AND run_id = :run_id", thread_id=thread_id, run_id=run_id
         )
-        _insert(tx, thread_id, ends[-1:])
+        insert(tx, thread_id, ends[-1:])
 
     def reread(self, thread_id: str) -> None:
         """What is on disk has changed: who reads on from here reads it there."""
@@ -428,7 +428,7 @@ def _not_refused(tx: Tx, owner: tuple[str, int] | None, events: list[Event]) -> 
     return [event for event in events if event.run_id != owner[0]]
 
 
-def _insert(tx: Tx, thread_id: str, events: list[Event]) -> None:
+def insert(tx: Tx, thread_id: str, events: list[Event]) -> None:
     at = tx.now.isoformat(timespec="microseconds")
     groups = [list(group) for _, group in groupby(events, lambda event: event.run_id)]
     tx.many(
@@ -439,7 +439,7 @@ def _insert(tx: Tx, thread_id: str, events: list[Event]) -> None:
     )
 
 
-def _page(tx: Tx, thread_id: str, after: int) -> list[Event]:
+def page(tx: Tx, thread_id: str, after: int) -> list[Event]:
     rows = tx.all(
         "SELECT run_id, data FROM events WHERE thread_id = :thread_id AND last_seq > :after "
         "ORDER BY first_seq LIMIT :rows",

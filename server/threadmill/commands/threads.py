@@ -1,0 +1,228 @@
+"""`threadmill threads …`: what one does with threads."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import orjson
+import typer
+
+from threadmill import adoption, branches, threads
+from threadmill.api.threads import shown
+from threadmill.commands import place, upkeep
+from threadmill.errors import Invalid
+from threadmill.ids import new_id, parse_id
+from threadmill.jsonable import plain
+from threadmill.scope import ALL
+from threadmill.threads import Filter
+from threadmill_checkpoints.saver.forks import View
+
+app = typer.Typer(no_args_is_help=True, help="Threads: list, read, carry, check and clean up.")
+upkeep.register(app)
+
+ThreadArgument = Annotated[str, typer.Argument(metavar="THREAD", help="The id of a thread.")]
+STOP = "name it with --url, or stop it"
+LISTED = ("thread_id", "status", "message_count", "last_activity_at", "title")
+
+
+@contextmanager
+def _asked(
+    url: str | None, header: list[str] | None, local: Callable[[], Any], remote: Callable[[Any], Any]
+) -> Iterator[Any]:
+    """From the server at `url`, or from the data directory."""
+    with place.told():
+        if url is None:
+            yield local()
+            return
+        with place.client(url, header) as http:
+            yield remote(http)
+
+
+@app.command("ls")
+def ls(
+    status: Annotated[
+        Literal["idle", "busy", "interrupted", "error"] | None, typer.Option(help="Only those with this status.")
+    ] = None,
+    graph: Annotated[str | None, typer.Option(help="Only those of this graph.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many, the newest first.")] = 20,
+    config: place.ConfigOption = None,
+    data_dir: place.DataOption = None,
+    url: place.UrlOption = None,
+    header: place.HeaderOption = None,
+    as_json: place.JsonOption = False,
+) -> None:
+    """List threads, those with the newest activity first."""
+    metadata = {"graph_id": graph} if graph else None
+
+    def local() -> list[dict[str, Any]]:
+        with place.data(config, data_dir) as here, here.reading() as tx:
+            wanted = Filter(metadata=metadata, status=status)
+            how: Any = {"sort_by": "last_activity_at", "sort_order": "desc", "values": False}
+            found, _ = threads.search(tx, ALL, wanted, limit=limit, offset=0, **how)
+            return [shown(one) for one in found]
+
+    def remote(http: Any) -> Any:
+        body = {"limit": limit, "sort_by": "last_activity_at", "sort_order": "desc"}
+        body |= {"status": status} if status else {}
+        body |= {"metadata": metadata} if metadata else {}
+        return place.checked(http.post("/threads/search", json=body)).json()
+
+    with _asked(url, header, local, remote) as rows:
+        kept = [{name: one[name] for name in (*LISTED, "metadata", "created_at")} for one in rows]
+        text = [LISTED, *([str(one[name] or "")[:60] for name in LISTED] for one in kept)]
+        place.answer({"threads": kept}, as_json, lambda: place.table(text))
+
+
+@app.command()
+def show(
+    thread: ThreadArgument,
+    config: place.ConfigOption = None,
+    data_dir: place.DataOption = None,
+    url: place.UrlOption = None,
+    header: place.HeaderOption = None,
+    as_json: place.JsonOption = False,
+) -> None:
+    """A thread: what it is, what it waits for, and its state."""
+
+    def local() -> dict[str, Any]:
+        with place.data(config, data_dir) as here, here.reading() as tx:
+            found = shown(threads.get(tx, ALL, parse_id(thread, "thread"), values=True))
+            if found["values"] is None and (head := View(tx, found["thread_id"]).get("", None)) is not None:
+                found["values"] = plain(adoption.values_of(here.serde, tx, head))
+            return found
+
+    def remote(http: Any) -> Any:
+        return place.checked(http.get(f"/threads/{parse_id(thread, 'thread')}")).json()
+
+    def text() -> str:
+        lines = [(name, str(found[name])) for name in (*LISTED, "created_at", "metadata")]
+        lines += [("waits for", str(one)) for asked in (found.get("interrupts") or {}).values() for one in asked]
+        return place.table(lines) + "\n\n" + orjson.dumps(found["values"], option=orjson.OPT_INDENT_2).decode()
+
+    with _asked(url, header, local, remote) as found:
+        found["values"] = orjson.loads(orjson.dumps(found["values"]))
+        place.answer(found, as_json, text)
+
+
+@app.command()
+def fork(
+    thread: ThreadArgument,
+    checkpoint: Annotated[str | None, typer.Option(help="Where it begins. Default: where the thread is.")] = None,
+    title: Annotated[str | None, typer.Option(help="The title of the fork.")] = None,
+    config: place.ConfigOption = None,
+    data_dir: place.DataOption = None,
+    url: place.UrlOption = None,
+    header: place.HeaderOption = None,
+    as_json: place.JsonOption = False,
+) -> None:
+    """A new thread that begins at a checkpoint of another. That one stays as it is."""
+
+    def local() -> str:
+        with place.owned(config, data_dir, STOP) as mine, mine.writing() as tx:
+            target = new_id()
+            how: Any = {"serde": mine.at.serde, "metadata": {}, "title": title}
+            branches.fork(tx, ALL, parse_id(thread, "thread"), checkpoint, target, **how)
+            return target
+
+    def remote(http: Any) -> str:
+        body = {name: one for name, one in (("checkpoint_id", checkpoint), ("title", title)) if one}
+        made = place.checked(http.post(f"/threads/{parse_id(thread, 'thread')}/fork", json=body)).json()
+        return str(made["thread_id"])
+
+    with _asked(url, header, local, remote) as target:
+        place.answer({"thread_id": target, "forked_from": thread}, as_json, lambda: str(target))
+
+
+@app.command()
+def rm(
+    thread: Annotated[list[str], typer.Argument(metavar="THREAD", help="The ids of threads.")],
+    config: place.ConfigOption = None,
+    data_dir: place.DataOption = None,
+    url: place.UrlOption = None,
+    header: place.HeaderOption = None,
+    as_json: place.JsonOption = False,
+) -> None:
+    """Delete threads, with all their history. Forks of them keep what they have."""
+
+    def local() -> None:
+        with place.owned(config, data_dir, STOP) as mine, mine.writing() as tx:
+            for one in ids:
+                threads.delete(tx, ALL, one)
+
+    def remote(http: Any) -> None:
+        for one in ids:
+            place.checked(http.delete(f"/threads/{one}"))
+
+    with place.told():
+        ids = [parse_id(one, "thread") for one in thread]
+        with _asked(url, header, local, remote):
+            place.answer({"deleted": ids}, as_json, lambda: f"{len(ids)} deleted.")
+
+
+@app.command()
+def export(
+    thread: Annotated[list[str] | None, typer.Argument(metavar="THREAD", help="The ids of threads.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All threads, or those of --status and --graph.")] = False,
+    status: Annotated[
+        Literal["idle", "busy", "interrupted", "error"] | None, typer.Option(help="With --all: those with this status.")
+    ] = None,
+    graph: Annotated[str | None, typer.Option(help="With --all: those of this graph.")] = None,
+    format: Annotated[
+        Literal["bundle", "json", "markdown"], typer.Option(help="The whole thread, or what was said.")
+    ] = "bundle",
+    redact: Annotated[
+        list[str] | None,
+        typer.Option(help="Leave out messages, tool-results, or pattern:<regular expression>. May be repeated."),
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="The file; without it stdout.")] = None,
+    config: place.ConfigOption = None,
+    data_dir: place.DataOption = None,
+    url: place.UrlOption = None,
+    header: place.HeaderOption = None,
+    as_json: place.JsonOption = False,
+) -> None:
+    """Write threads to a file: bundles, one after the other, or transcripts."""
+    from threadmill.commands import carry
+
+    with place.told():
+        if bool(thread) == everything:
+            raise Invalid("Name threads, or say --all.")
+        if as_json and output is None:
+            raise Invalid("--json tells what was written; name a file with --output.")
+        ids = [parse_id(one, "thread") for one in thread or ()]
+        if url is not None:
+            with place.client(url, header) as http:
+                ids = ids or carry.ids_there(http, status, graph)
+                count = carry.write(carry.files_there(http, ids, format, redact or []), len(ids), output, as_json)
+        else:
+            with place.data(config, data_dir) as here:
+                ids = ids or carry.ids_here(here, status, graph)
+                count = carry.write(carry.files_here(here, ids, format, redact or []), len(ids), output, as_json)
+        if output is not None:
+            place.answer({"threads": ids, "bytes": count, "file": str(output)}, as_json, lambda: f"{len(ids)} written.")
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="Bundles or a transcript, as `threads export` writes them.")],
+    thread: Annotated[str | None, typer.Option(help="The id the thread gets, if the file has one thread.")] = None,
+    config: place.ConfigOption = None,
+    data_dir: place.DataOption = None,
+    url: place.UrlOption = None,
+    header: place.HeaderOption = None,
+    as_json: place.JsonOption = False,
+) -> None:
+    """Read threads from a file. What is there already stays as it is."""
+    from threadmill.commands import carry
+
+    with place.told():
+        target = parse_id(thread, "thread") if thread else None
+        if url is not None:
+            with place.client(url, header) as http:
+                done = carry.read_there(http, file, target, as_json)
+        else:
+            with place.owned(config, data_dir, STOP) as mine:
+                done = carry.read_here(mine, file, target, as_json)
+        new = sum(one["created"] for one in done)
+        place.answer({"threads": done}, as_json, lambda: f"{new} threads imported, {len(done) - new} unchanged.")
