@@ -8,7 +8,7 @@ import { Outbox, type Letter } from '../core/outbox.ts'
 import { apply, EMPTY, messages, type View } from '../core/view.ts'
 import type { Envelope, Json, QueuedRun, Row, Snapshot } from '../core/wire.ts'
 import { api, ApiError, BASE, newId, refused, token } from './api.ts'
-import { current, route } from './route.ts'
+import { current, open, route } from './route.ts'
 
 export interface Thread {
   view: View
@@ -288,18 +288,29 @@ export function read(id: string): Promise<unknown> {
 /** A message of a person: on its way at once, sent as soon as it can be. */
 export async function send(id: string, content: Json, text: string, more: Json = {}): Promise<void> {
   const message = newId()
+  const from = leave(id)
   const body = {
     assistant_id: assistantOf(id),
     input: { messages: [{ type: 'human', id: message, content }] },
     if_not_exists: 'create',
     ...runOptions(),
+    ...(from === null ? {} : { checkpoint_id: from }),
     ...more,
   }
   await outbox.add({ id: message, thread: id, body, text, at: Date.now(), state: 'waiting' })
 }
 
+/** Who says something at an earlier checkpoint goes on from it. */
+function leave(id: string): string | null {
+  const { thread: shown, at } = route.value
+  if (shown !== id || at === null) return null
+  open(id)
+  return at
+}
+
 /** Another run on a thread: an answer, a retry, a fork. */
 export async function run(id: string, body: Json): Promise<void> {
+  leave(id)
   await api(`threads/${id}/runs`, { body: { assistant_id: assistantOf(id), ...runOptions(), ...body } })
   void follow(id)
 }

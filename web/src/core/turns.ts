@@ -84,6 +84,13 @@ export function turns(view: View, letters: Letter[]): Said[] {
   return list
 }
 
+/** The key of the turn that shows a message: what a tool answered is shown with the call. */
+export function turnOf(held: readonly Message[], id: string): string | null {
+  const one = held.find((other) => other.id === id)
+  if (one?.type !== 'tool') return one?.id ?? null
+  return held.find((other) => other.tool_calls?.some((call) => call.id === one.tool_call_id))?.id ?? null
+}
+
 function written(letter: Letter): Said {
   const nothing = { reasoning: '', images: [], steps: [], live: false, stopped: false, message: null, namespace: [] }
   return { key: letter.id, kind: 'human', text: letter.text, letter, ...nothing }

@@ -1,5 +1,6 @@
 import { useComputed, useSignal } from '@preact/signals'
 import { useLayoutEffect, useRef } from 'preact/hooks'
+import { arrive, earlier, shown, sought } from '../../app/at.ts'
 import { Slot, type Feature } from '../../app/feature.ts'
 import { language } from '../../app/lang.ts'
 import { openNew } from '../../app/route.ts'
@@ -18,9 +19,9 @@ const NEAR = 48 // pixels from the end that still are the end
 
 function Conversation({ thread: id }: { thread: string }) {
   const now = thread(id).value
-  const list = useComputed(() => turns(thread(id).value.view, lettersOf(id))).value
+  const list = useComputed(() => turns(shown(id), earlier.value ? [] : lettersOf(id))).value
   if (now.known === 'gone') return <Gone />
-  const busy = now.view.in_flight !== null
+  const busy = shown(id).in_flight !== null
   if (!list.length && !busy) {
     return (
       <div class="empty">
@@ -38,7 +39,7 @@ function Conversation({ thread: id }: { thread: string }) {
 
 function Log({ id, list }: { id: string; list: ReturnType<typeof turns> }) {
   const now = thread(id).value
-  const flight = now.view.in_flight
+  const flight = shown(id).in_flight
   const coming = list.some((one) => one.letter?.state === 'sent')
   const busy = flight !== null || coming || list.some((one) => one.letter?.state === 'waiting')
   const box = useRef<HTMLDivElement>(null)
@@ -70,6 +71,15 @@ function Log({ id, list }: { id: string; list: ReturnType<typeof turns> }) {
     watcher.observe(element.firstElementChild!)
     return () => watcher.disconnect()
   }, [id])
+  const seeking = sought.value?.thread === id
+  useLayoutEffect(() => {
+    const turn = seeking ? arrive(id) : null
+    const place = list.findIndex((one) => one.key === turn)
+    if (place < 0) return
+    stuck.current = false
+    view.to(place, 'start')
+    requestAnimationFrame(() => box.current?.querySelector<HTMLElement>(`[data-index="${place}"] article`)?.focus({ preventScroll: true }))
+  })
 
   const scrolled = () => {
     const element = box.current!

@@ -25,7 +25,7 @@ export class Turn extends Component<Props> {
   override render({ thread, said, last, busy }: Props) {
     const human = said.kind === 'human'
     return (
-      <article class={`turn ${said.kind} ${said.namespace.length ? 'inner' : ''}`} data-message={said.key} data-live={said.live}>
+      <article class={`turn ${said.kind} ${said.namespace.length ? 'inner' : ''}`} data-message={said.key} data-live={said.live} tabindex={-1}>
         <h2 class="unseen">{human ? t('you') : t('assistant')}</h2>
         {said.reasoning && (
           <details class="reasoning" open={said.live && !said.text}>

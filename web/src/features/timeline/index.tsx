@@ -1,0 +1,78 @@
+import { signal, useComputed } from '@preact/signals'
+import type { ComponentType } from 'preact'
+import { api } from '../../app/api.ts'
+import { earlier } from '../../app/at.ts'
+import type { Feature } from '../../app/feature.ts'
+import { language } from '../../app/lang.ts'
+import { open, route } from '../../app/route.ts'
+import { refresh, run, thread } from '../../app/state.ts'
+import { Button, IconButton } from '../../ui/button.tsx'
+import { Icon } from '../../ui/icon.tsx'
+import { toast } from '../../ui/toast.tsx'
+import { t } from './words.ts'
+import './timeline.css'
+
+const panel = signal<{ Timeline: ComponentType<{ thread: string; close: () => void }> } | null>(null)
+const wanted = signal(false)
+
+async function toggle(): Promise<void> {
+  wanted.value = !wanted.value
+  if (wanted.value) panel.value ??= await import('./timeline.tsx')
+}
+
+function Toggle() {
+  if (route.value.fresh) return null
+  return <IconButton icon="clock" label={wanted.value ? t('hide') : t('show')} aria-expanded={wanted.value} onClick={() => void toggle()} />
+}
+
+function Panel({ thread: id }: { thread: string }) {
+  if (!wanted.value || panel.value === null || route.value.fresh) return null
+  const { Timeline } = panel.value
+  return <Timeline key={id} thread={id} close={() => (wanted.value = false)} />
+}
+
+/** Above the box to write in, while the address names a checkpoint. */
+function Bar({ thread: id }: { thread: string }) {
+  const ready = useComputed(() => thread(id).value.view.in_flight === null && !thread(id).value.queue.length).value
+  const { at } = route.value
+  const state = earlier.value
+  if (at === null) return null
+  const act = (what: () => Promise<unknown>) => () =>
+    void what().then(
+      () => open(id),
+      (error: Error) => toast(error.message),
+    )
+  const go = act(async () => {
+    await api(`threads/${id}/head`, { method: 'PUT', body: { checkpoint_id: at } })
+    await refresh(id)
+  })
+  const rerun = act(() => run(id, { input: null, checkpoint_id: at }))
+  const hint = ready ? {} : { disabled: true, title: t('busy') }
+  return (
+    <section class="earlier" role="status">
+      <Icon name="clock" />
+      <p>{state ? t('earlier', { when: when(state.createdAt) }) : t('loading')}</p>
+      {state && (
+        <Button {...hint} onClick={go}>
+          {t('continue')}
+        </Button>
+      )}
+      {state && state.next.length > 0 && (
+        <Button icon="play" {...hint} onClick={rerun}>
+          {t('rerun')}
+        </Button>
+      )}
+      <Button onClick={() => open(id)}>{t('back')}</Button>
+    </section>
+  )
+}
+
+const when = (at: string | null): string =>
+  at === null ? '' : new Intl.DateTimeFormat(language.value, { dateStyle: 'short', timeStyle: 'medium' }).format(new Date(at))
+
+export const feature: Feature = {
+  name: 'timeline',
+  order: 60,
+  slots: { header: Toggle, panel: Panel, dock: Bar },
+  commands: [{ id: 'timeline', title: () => t('show'), keys: 'mod+shift+e', run: () => void toggle(), when: () => !route.value.fresh }],
+}
