@@ -11,7 +11,8 @@ from threadmill.ids import stamp
 from threadmill.scope import ALL, Scope
 from threadmill_checkpoints import sealing
 from threadmill_checkpoints.database import Tx
-from threadmill_checkpoints.saver import forks, heads
+from threadmill_checkpoints.saver import forks, heads, lines, rows
+from threadmill_checkpoints.saver.forks import View
 from threadmill_checkpoints.saver.switch import switch
 
 BUSY = "Thread {} has in-flight runs: wait for them, or cancel them."
@@ -79,15 +80,25 @@ def lineage(tx: Tx, scope: Scope, thread_id: str) -> dict[str, Any]:
     }
 
 
-def go_to(tx: Tx, scope: Scope, thread_id: str, checkpoint_id: str, serde: SerializerProtocol) -> str:
-    """The thread goes on from there; returns its head, which is a copy if something follows the checkpoint."""
+def go_to(
+    tx: Tx,
+    scope: Scope,
+    thread_id: str,
+    checkpoint_id: str | None,
+    serde: SerializerProtocol,
+    *,
+    branch: str | None = None,
+) -> str:
+    """The thread goes on from there, or from the end of a named branch; returns its head, which is a copy if something
+    follows the checkpoint."""
     require_idle(tx, scope, thread_id)
-    if checkpoint_id == heads.head(tx, thread_id):
-        return checkpoint_id
+    at = checkpoint_id or find(tx, scope, thread_id, branch or "")["head"]
+    if at == heads.head(tx, thread_id):
+        return at
     try:
-        head = switch(tx, serde, thread_id, checkpoint_id)
+        head = switch(tx, serde, thread_id, at)
     except forks.Unknown:
-        raise NotFound(NO_CHECKPOINT.format(checkpoint_id)) from None
+        raise NotFound(NO_CHECKPOINT.format(at)) from None
     _moved(tx, thread_id, serde)
     return head
 
@@ -96,7 +107,7 @@ def page(
     tx: Tx, scope: Scope, thread_id: str, serde: SerializerProtocol, limit: int, before: str | None
 ) -> dict[str, Any]:
     threads.get(tx, scope, thread_id, shown=True)
-    return tree.read(tx, thread_id, serde).page(limit, before)
+    return {**tree.read(tx, thread_id, serde).page(limit, before), "branches": named(tx, scope, thread_id)}
 
 
 def messages(
@@ -105,6 +116,105 @@ def messages(
     threads.get(tx, scope, thread_id, shown=True)
     source = tx.one("SELECT source AS thread_id, checkpoint_id FROM lineage WHERE thread_id = :id", id=thread_id)
     return {"forked_from": dict(source) if source else None, **tree.messages(tx, thread_id, serde, at, ids)}
+
+
+# Names
+
+
+def named(tx: Tx, scope: Scope, thread_id: str) -> list[dict[str, Any]]:
+    """The branches that have a name, each with its head: a name goes on with its branch."""
+    threads.require(tx, scope, thread_id)
+    there = tx.all(
+        "SELECT name, checkpoint_id, pinned, created_at FROM branches WHERE thread_id = :thread_id ORDER BY name",
+        thread_id=thread_id,
+    )
+    parents = View(tx, thread_id).parents() if there else {}
+    return [
+        {
+            "name": row["name"],
+            "pinned": bool(row["pinned"]),
+            "head": lines.tip(parents, row["checkpoint_id"]),
+            "created_at": row["created_at"],
+        }
+        for row in there
+        if row["checkpoint_id"] in parents
+    ]
+
+
+def find(tx: Tx, scope: Scope, thread_id: str, name: str) -> dict[str, Any]:
+    found = next((one for one in named(tx, scope, thread_id) if one["name"] == name), None)
+    if found is None:
+        raise NotFound(f"Thread {thread_id} has no branch {name}")
+    return found
+
+
+def put(tx: Tx, scope: Scope, thread_id: str, name: str, checkpoint_id: str | None, pinned: bool) -> dict[str, Any]:
+    """Name the branch that a checkpoint (None: the head) is on; a name that is in use moves there."""
+    threads.require(tx, scope, thread_id)
+    at = checkpoint_id or heads.head(tx, thread_id)
+    if at is None or View(tx, thread_id).get("", at) is None:
+        raise NotFound(NO_CHECKPOINT.format(at))
+    tx.run(
+        "INSERT INTO branches (thread_id, name, checkpoint_id, pinned, created_at) "
+        "VALUES (:thread_id, :name, :at, :pinned, :now) ON CONFLICT (thread_id, name) DO UPDATE SET "
+        "checkpoint_id = excluded.checkpoint_id, pinned = excluded.pinned",
+        thread_id=thread_id,
+        name=name,
+        at=at,
+        pinned=pinned,
+        now=stamp(tx.now),
+    )
+    return find(tx, scope, thread_id, name)
+
+
+def change(
+    tx: Tx, scope: Scope, thread_id: str, name: str, *, new_name: str | None, pinned: bool | None
+) -> dict[str, Any]:
+    find(tx, scope, thread_id, name)
+    to = new_name or name
+    if to != name and any(one["name"] == to for one in named(tx, scope, thread_id)):
+        raise Conflict(f"Thread {thread_id} has a branch {to} already.")
+    tx.run(
+        "UPDATE branches SET name = :to, pinned = coalesce(:pinned, pinned) "
+        "WHERE thread_id = :thread_id AND name = :name",
+        thread_id=thread_id,
+        name=name,
+        to=to,
+        pinned=pinned,
+    )
+    return find(tx, scope, thread_id, to)
+
+
+def delete(tx: Tx, scope: Scope, thread_id: str, name: str, serde: SerializerProtocol) -> list[str]:
+    """Delete what only this branch has (by its name, or the checkpoint that it ends with), and its name. Returns those
+    checkpoints. What other branches have, or are named for, stays; so does what a fork has of it."""
+    require_idle(tx, scope, thread_id)
+    known, parents = named(tx, scope, thread_id), View(tx, thread_id).parents()
+    end = next((one["head"] for one in known if one["name"] == name), name)
+    if end not in parents:
+        raise NotFound(f"Thread {thread_id} has no branch {name}")
+    if end in parents.values():
+        raise Conflict(f"Checkpoint {end} does not end a branch: others follow it.")
+    pinned = next((one["name"] for one in known if one["head"] == end and one["pinned"]), None)
+    if pinned is not None:
+        raise Conflict(f"Branch {pinned} is pinned: unpin it first.")
+    others = {one["head"] for one in known if one["name"] != name}
+    own = {at for ns, at in rows.keys_of(tx, thread_id, parents) if not ns}
+    mine = [one for one in lines.alone(parents, end, others) if one in own]
+    if len(mine) == len(own):
+        raise Conflict(f"It is the only branch of thread {thread_id}: delete the thread.")
+    lines.cut(tx, thread_id, mine)
+    tx.run("DELETE FROM branches WHERE thread_id = :thread_id AND name = :name", thread_id=thread_id, name=name)
+    _moved(tx, thread_id, serde)
+    return mine
+
+
+def kept(tx: Tx, thread_id: str) -> set[str]:
+    """The checkpoints of the root graph that must not be pruned: the head, those of named branches, and those at which
+    forks left."""
+    forked = tx.all("SELECT checkpoint_id FROM lineage WHERE source = :thread_id", thread_id=thread_id)
+    found = {one["head"] for one in named(tx, ALL, thread_id)} | {row["checkpoint_id"] for row in forked}
+    return found | {one for one in [heads.head(tx, thread_id)] if one is not None}
 
 
 def require_idle(tx: Tx, scope: Scope, thread_id: str) -> None:

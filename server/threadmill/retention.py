@@ -13,7 +13,7 @@ from typing import Any, Literal, Self
 
 import structlog
 
-from threadmill import feed, threads
+from threadmill import branches, feed, threads
 from threadmill.events.log import EventLog
 from threadmill.ids import stamp
 from threadmill.langgraph_json.checkpointer import RetentionConfig
@@ -139,7 +139,7 @@ class Retention:
             threads.delete(tx, scope, thread_id)
             tx.on_commit(partial(self._log.forget, thread_id))
         else:
-            pruning.keep_latest(tx, thread_id, self._decode)
+            pruning.keep_latest(tx, thread_id, self._decode, branches.kept(tx, thread_id))
         return True
 
     async def run(self) -> None:

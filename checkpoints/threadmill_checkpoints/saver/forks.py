@@ -79,6 +79,20 @@ class View:
             ]
         return found
 
+    def parents(self) -> dict[str, str | None]:
+        """Of those of the root graph, oldest first."""
+        found: dict[str, str | None] = {}
+        for source, ids in [(self.thread_id, None), *self.inherited]:
+            which = "TRUE" if ids is None else "checkpoint_id IN (SELECT value FROM json_each(:ids))"
+            rows = self.tx.all(
+                "SELECT checkpoint_id, parent_checkpoint_id FROM checkpoints "
+                f"WHERE thread_id = :source AND checkpoint_ns = '' AND {which}",
+                source=source,
+                **({} if ids is None else {"ids": json.dumps(ids)}),
+            )
+            found |= {row["checkpoint_id"]: row["parent_checkpoint_id"] for row in rows}
+        return dict(sorted(found.items()))
+
     def line(self) -> list[Row]:
         """Those of the root graph, oldest first, with `source` and `step` of their metadata."""
         found: list[Row] = []

@@ -1,11 +1,12 @@
 """What a thread loses: what a run wrote that is undone, and all but its newest state."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from threadmill_checkpoints.database import Row, Tx
-from threadmill_checkpoints.saver import forks, rows
+from threadmill_checkpoints.saver import forks, lines, rows
+from threadmill_checkpoints.saver.forks import View
 from threadmill_checkpoints.saver.heads import head as head_of
 
 
@@ -26,31 +27,62 @@ def delete_for_runs(tx: Tx, run_ids: Sequence[str], thread_id: str | None = None
         forks.delete_checkpoints(tx, thread, keys)
 
 
-def keep_latest(tx: Tx, thread_id: str, decode: Callable[[tuple[str, bytes]], Any]) -> int:
-    """Remove all but the newest checkpoint and what it needs, with the writes; returns how many went.
+def keep_latest(tx: Tx, thread_id: str, decode: Callable[[tuple[str, bytes]], Any], keep: Collection[str] = ()) -> int:
+    """Remove all but the head, and those of the root graph that are to be kept, and what they need, with the writes;
+    returns how many went.
 
     Needed are the newest checkpoint of each subgraph that keeps its own memory or that the newest step has begun, and
     the ancestors from which a DeltaChannel is rebuilt. `decode` is a serializer's `loads_typed`.
     """
     forks.own(tx, thread_id)
     there = tx.all(
-        "SELECT checkpoint_ns, checkpoint_id FROM checkpoints WHERE thread_id = :thread_id "
+        "SELECT checkpoint_ns, checkpoint_id, root_id FROM checkpoints WHERE thread_id = :thread_id "
         "ORDER BY checkpoint_ns, checkpoint_id",
         thread_id=thread_id,
     )
-    heads = {row["checkpoint_ns"]: row["checkpoint_id"] for row in there}
-    if (chosen := head_of(tx, thread_id)) is not None:
-        heads[""] = chosen
-    kept = {
-        (ns, checkpoint_id)
-        for ns, head in heads.items()
-        if not _belongs_to_the_past(rows.get_checkpoint(tx, thread_id, ns, head), heads.get(""))
-        for checkpoint_id in _rebuilt_from(tx, thread_id, ns, head, decode)
+    latest = {row["checkpoint_ns"]: row["checkpoint_id"] for row in there}
+    if (head := head_of(tx, thread_id)) is not None:
+        latest[""] = head
+    ends = {
+        (ns, at)
+        for ns, at in latest.items()
+        if not _belongs_to_the_past(rows.get_checkpoint(tx, thread_id, ns, at), latest.get(""))
     }
-    doomed = [(row["checkpoint_ns"], row["checkpoint_id"]) for row in there if tuple(row) not in kept]
+    parents = View(tx, thread_id).parents()
+    for one in parents.keys() & keep:
+        ends |= {("", one), *_under(there, set(lines.ancestors(parents, one)), one)}
+    kept = {(ns, at) for ns, end in ends for at in _rebuilt_from(tx, thread_id, ns, end, decode)}
+    doomed = [(row["checkpoint_ns"], row["checkpoint_id"]) for row in there if tuple(row)[:2] not in kept]
+    _cut_off(tx, thread_id, parents, {at for ns, at in kept if not ns}, {at for ns, at in kept - ends if not ns})
     forks.delete_checkpoints(tx, thread_id, doomed)
     forks.begin_anew(tx, thread_id)
     return len(doomed)
+
+
+def _under(there: Sequence[Row], line: Collection[str], end: str) -> set[tuple[str, str]]:
+    """The newest checkpoint of each subgraph that a checkpoint of the root graph needs: of its own step, or with a
+    memory of its own."""
+    newest = {
+        row["checkpoint_ns"]: row["checkpoint_id"]
+        for row in there
+        if row["checkpoint_ns"]
+        and (row["root_id"] == end or (":" not in row["checkpoint_ns"] and row["root_id"] in line))
+    }
+    return set(newest.items())
+
+
+def _cut_off(
+    tx: Tx, thread_id: str, parents: lines.Parents, kept: Collection[str], rebuilding: Collection[str]
+) -> None:
+    """What was done from a checkpoint on that is kept, and led to one that is not, goes with that one; and each that is
+    kept follows the nearest ancestor that is."""
+    followed = {parent for parent in parents.values() if parent is not None}
+    for one in kept:
+        above = next((other for other in lines.ancestors(parents, one)[1:] if other in kept), None)
+        if above != parents[one]:
+            rows.set_parent(tx, thread_id, one, above)
+        if one in followed and one not in rebuilding:
+            rows.delete_writes(tx, thread_id, one)
 
 
 def _belongs_to_the_past(row: Row | None, root: str | None) -> bool:

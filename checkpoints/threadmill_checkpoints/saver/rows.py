@@ -1,7 +1,7 @@
 """The SQL of the `checkpoints` and `writes` tables."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from langgraph.checkpoint.base import writes_sort_key
@@ -45,6 +45,24 @@ def put_writes(tx: Tx, values: Sequence[Sequence[Any]]) -> None:
         "run_id = CASE WHEN excluded.channel = '__resume__' THEN excluded.run_id ELSE writes.run_id END "
         "WHERE excluded.idx < 0",
         values,
+    )
+
+
+def set_parent(tx: Tx, thread_id: str, checkpoint_id: str, parent: str | None) -> None:
+    tx.run(
+        "UPDATE checkpoints SET parent_checkpoint_id = :parent "
+        "WHERE thread_id = :thread_id AND checkpoint_ns = '' AND checkpoint_id = :checkpoint_id",
+        thread_id=thread_id,
+        checkpoint_id=checkpoint_id,
+        parent=parent,
+    )
+
+
+def delete_writes(tx: Tx, thread_id: str, checkpoint_id: str) -> None:
+    tx.run(
+        "DELETE FROM writes WHERE thread_id = :thread_id AND checkpoint_ns = '' AND checkpoint_id = :checkpoint_id",
+        thread_id=thread_id,
+        checkpoint_id=checkpoint_id,
     )
 
 
@@ -110,6 +128,16 @@ def list_checkpoints(
         f"SELECT {COLUMNS} FROM checkpoints WHERE {' AND '.join(conditions)} ORDER BY checkpoint_id DESC LIMIT :limit",
         **params,
     )
+
+
+def keys_of(tx: Tx, thread_id: str, ids: Collection[str]) -> list[tuple[str, str]]:
+    """(namespace, id) of these of the root graph, and of what belongs to them."""
+    found = tx.all(
+        f"SELECT checkpoint_ns, checkpoint_id FROM checkpoints WHERE thread_id = :thread_id AND {THEIRS}",
+        thread_id=thread_id,
+        ids=json.dumps(list(ids)),
+    )
+    return [(row["checkpoint_ns"], row["checkpoint_id"]) for row in found]
 
 
 def writes_of(tx: Tx, thread_id: str, ns: str, checkpoint_ids: Sequence[str]) -> list[Row]:

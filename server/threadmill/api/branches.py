@@ -1,8 +1,9 @@
 """/threads/{id}/fork, /branches and /head: where a conversation went, and where it goes on."""
 
+from datetime import datetime
 from typing import Annotated, Any, NotRequired
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Path, Query, Response
 from pydantic import Field
 from typing_extensions import TypedDict
 
@@ -10,8 +11,11 @@ from threadmill import branches
 from threadmill.api import answers
 from threadmill.api.threads import shown
 from threadmill.api.wire import Body, Here, Me, Route, json
+from threadmill.errors import Invalid
 from threadmill.ids import new_id, parse_id
+from threadmill.runtime import Runtime
 from threadmill.scope import ALL
+from threadmill_checkpoints.saver import heads
 
 router = APIRouter(prefix="/threads/{thread_id}", tags=["Branches"], route_class=Route)
 
@@ -24,7 +28,23 @@ class Fork(Body):
 
 
 class Head(Body):
-    checkpoint_id: str
+    """One of them."""
+
+    checkpoint_id: str | None = None
+    branch: str | None = None
+
+
+Name = Annotated[str, Path(min_length=1, max_length=200)]
+
+
+class Put(Body):
+    checkpoint_id: str | None = None
+    pinned: bool = False
+
+
+class Change(Body):
+    name: str | None = Field(None, min_length=1, max_length=200)
+    pinned: bool | None = None
 
 
 class Source(TypedDict):
@@ -34,6 +54,18 @@ class Source(TypedDict):
 
 class Forked(answers.Thread):
     forked_from: Source
+
+
+class Branch(TypedDict):
+    name: str
+    pinned: bool
+    head: str
+    created_at: datetime
+
+
+class Deleted(TypedDict):
+    head: str | None
+    deleted: list[str]
 
 
 class Tree(TypedDict):
@@ -46,6 +78,7 @@ class Tree(TypedDict):
     runs: list[str]
     checkpoints: list[list[Any]]
     next_before: str | None
+    branches: list[Branch]
 
 
 class Sibling(TypedDict):
@@ -63,7 +96,7 @@ class Said(TypedDict):
     siblings: NotRequired[list[Sibling]]
 
 
-class Path(TypedDict):
+class Conversation(TypedDict):
     head: str | None
     at: str | None
     forked_from: Source | None
@@ -91,8 +124,7 @@ async def fork(thread_id: str, body: Fork, here: Here, me: Me) -> Response:
         metadata=value["metadata"],
         title=body.title,
     )
-    await here.on_state_loop(here.states.refresh(target))
-    here.signals.notify("feed")
+    await _moved(here, target)
     row = shown(await here.thread(ALL, target))
     return json({**row, "forked_from": {"thread_id": source, "checkpoint_id": at}})
 
@@ -110,7 +142,7 @@ async def branches_of(
     return json(await here.database.read(branches.page, scope, thread_id, here.states.serde, limit, before))
 
 
-@router.get("/branches/messages", responses=answers.answers(Path, 404))
+@router.get("/branches/messages", responses=answers.answers(Conversation, 404))
 async def messages(thread_id: str, here: Here, me: Me, at: str | None = None, ids: bool = False) -> Response:
     thread_id = parse_id(thread_id, "thread")
     scope = await me.may("threads", "read", {"thread_id": thread_id})
@@ -121,7 +153,40 @@ async def messages(thread_id: str, here: Here, me: Me, at: str | None = None, id
 async def go_to(thread_id: str, body: Head, here: Here, me: Me) -> Response:
     thread_id = parse_id(thread_id, "thread")
     scope = await me.may("threads", "update", {"thread_id": thread_id})
-    head = await here.database.write(branches.go_to, scope, thread_id, body.checkpoint_id, here.states.serde)
+    if (body.checkpoint_id is None) == (body.branch is None):
+        raise Invalid("Name either checkpoint_id or branch.")
+    head = await here.database.write(
+        branches.go_to, scope, thread_id, body.checkpoint_id, here.states.serde, branch=body.branch
+    )
+    await _moved(here, thread_id)
+    return json({"head": head})
+
+
+@router.put("/branches/{name}", responses=answers.answers(Branch, 404))
+async def put(thread_id: str, name: Name, body: Put, here: Here, me: Me) -> Response:
+    thread_id = parse_id(thread_id, "thread")
+    scope = await me.may("threads", "update", {"thread_id": thread_id})
+    return json(await here.database.write(branches.put, scope, thread_id, name, body.checkpoint_id, body.pinned))
+
+
+@router.patch("/branches/{name}", responses=answers.answers(Branch, 404, 409))
+async def change(thread_id: str, name: Name, body: Change, here: Here, me: Me) -> Response:
+    thread_id = parse_id(thread_id, "thread")
+    scope = await me.may("threads", "update", {"thread_id": thread_id})
+    return json(
+        await here.database.write(branches.change, scope, thread_id, name, new_name=body.name, pinned=body.pinned)
+    )
+
+
+@router.delete("/branches/{name}", responses=answers.answers(Deleted, 404, 409))
+async def delete(thread_id: str, name: Name, here: Here, me: Me) -> Response:
+    thread_id = parse_id(thread_id, "thread")
+    scope = await me.may("threads", "update", {"thread_id": thread_id})
+    deleted = await here.database.write(branches.delete, scope, thread_id, name, here.states.serde)
+    await _moved(here, thread_id)
+    return json({"head": await here.database.read(heads.head, thread_id), "deleted": deleted})
+
+
+async def _moved(here: Runtime, thread_id: str) -> None:
     await here.on_state_loop(here.states.refresh(thread_id))
     here.signals.notify("feed")
-    return json({"head": head})
