@@ -23,6 +23,7 @@ from threadmill.api import (
     assistants,
     branches,
     bundles,
+    compare,
     crons,
     feed,
     forgetting,
@@ -58,6 +59,7 @@ GROUPS = {
     "threads": [
         branches.router,
         bundles.router,
+        compare.router,
         retention.router,
         threads.router,
         state.router,

@@ -53,7 +53,7 @@ def fork(
         at=at,
         now=stamp(tx.now),
     )
-    _moved(tx, target, serde)
+    moved(tx, target, serde)
     return at
 
 
@@ -99,7 +99,7 @@ def go_to(
         head = switch(tx, serde, thread_id, at)
     except forks.Unknown:
         raise NotFound(NO_CHECKPOINT.format(at)) from None
-    _moved(tx, thread_id, serde)
+    moved(tx, thread_id, serde)
     return head
 
 
@@ -205,7 +205,7 @@ def delete(tx: Tx, scope: Scope, thread_id: str, name: str, serde: SerializerPro
         raise Conflict(f"It is the only branch of thread {thread_id}: delete the thread.")
     lines.cut(tx, thread_id, mine)
     tx.run("DELETE FROM branches WHERE thread_id = :thread_id AND name = :name", thread_id=thread_id, name=name)
-    _moved(tx, thread_id, serde)
+    moved(tx, thread_id, serde)
     return mine
 
 
@@ -222,7 +222,7 @@ def require_idle(tx: Tx, scope: Scope, thread_id: str) -> None:
         raise Conflict(BUSY.format(thread_id))
 
 
-def _moved(tx: Tx, thread_id: str, serde: SerializerProtocol) -> None:
+def moved(tx: Tx, thread_id: str, serde: SerializerProtocol) -> None:
     """What the thread shows is that of its new head; `States.refresh` reads the rest."""
     pending = interrupts.of_head(tx, thread_id, serde.loads_typed)
     threads.forget_run(tx, thread_id, pending, newest=True)

@@ -6,7 +6,7 @@ import importlib.util
 import os
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -18,7 +18,7 @@ from langchain_core.embeddings import Embeddings
 from langgraph.store.base import TTLConfig
 from langgraph_sdk import Auth
 
-from threadmill import assistants, datadir, egress, encryption, threads, webhooks
+from threadmill import assistants, branches, datadir, egress, encryption, threads, webhooks
 from threadmill.config import Settings
 from threadmill.crons import Cron, Ticker
 from threadmill.errors import ConfigError, Unavailable
@@ -51,7 +51,7 @@ from threadmill.threads import Thread
 from threadmill.webhooks import Webhooks
 from threadmill_checkpoints.database import Database, DatabaseError, Tx
 from threadmill_checkpoints.migrate import migrate_sqlite
-from threadmill_checkpoints.saver import pruning
+from threadmill_checkpoints.saver import heads, pruning
 from threadmill_checkpoints.saver.deferred import DeferredSaver
 from threadmill_checkpoints.saver.sqlite import SqliteSaver
 from threadmill_checkpoints.saver.states import Memory
@@ -65,6 +65,16 @@ T = TypeVar("T")
 logger = structlog.get_logger("threadmill.runtime")
 
 STOP_S = 10.0  # how long a delete or a cancel that waits gives a run to end
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A thread to be forked, and the run on it."""
+
+    thread_id: str
+    metadata: Mapping[str, Any]
+    title: str | None
+    request: Request
 
 
 @dataclass(slots=True)
@@ -121,6 +131,33 @@ class Runtime:
         asked = [(one, new_id()) for one in requests]
         submitted = await self.database.write(self._submit, scope, asked, None, request_id)
         return [one.accepted for one in submitted]
+
+    async def compare(
+        self, scope: Scope, source: str, checkpoint_id: str | None, variants: list[Variant], request_id: str
+    ) -> list[Run]:
+        """A fork for each variant from the same checkpoint, and a run on it; all or none."""
+        for one in variants:
+            self.webhooks.check(one.request.webhook)
+
+        def begin(tx: Tx) -> list[Run]:
+            at = checkpoint_id or heads.head(tx, source)
+            begun = []
+            for one in variants:
+                branches.fork(
+                    tx,
+                    scope,
+                    source,
+                    at,
+                    one.thread_id,
+                    serde=self.states.serde,
+                    metadata=one.metadata,
+                    title=one.title,
+                )
+                asked = [(one.request, new_id())]
+                begun += [run.accepted for run in self._submit(tx, ALL, asked, one.thread_id, request_id)]
+            return begun
+
+        return await self.database.write(begin)
 
     def _submit(
         self, tx: Tx, scope: Scope, requests: list[tuple[Request, str]], thread_id: str | None, request_id: str

@@ -25,12 +25,12 @@ class Threads:
         return self.sdk.runs.wait(thread, graph, input={"messages": [{"role": "user", "content": text}]}, **options)
 
     def ask(self, method: str, path: str, status: int = 200, **body: Any) -> Any:
-        answer = self.http.request(method, path, json=body or None)
+        answer = self.http.request(method, path, json=None if method == "GET" else body)
         assert answer.status_code == status, (method, path, answer.status_code, answer.text)
         return answer.json() if answer.content else None
 
     def fork(self, thread: str, **body: Any) -> Any:
-        return self.ask("POST", f"/threads/{thread}/fork", **(body or {"title": None}))
+        return self.ask("POST", f"/threads/{thread}/fork", **body)
 
     def tree(self, thread: str) -> list[dict[str, Any]]:
         found = self.ask("GET", f"/threads/{thread}/branches")

@@ -124,7 +124,7 @@ async def fork(thread_id: str, body: Fork, here: Here, me: Me) -> Response:
         metadata=value["metadata"],
         title=body.title,
     )
-    await _moved(here, target)
+    await moved(here, target)
     row = shown(await here.thread(ALL, target))
     return json({**row, "forked_from": {"thread_id": source, "checkpoint_id": at}})
 
@@ -158,7 +158,7 @@ async def go_to(thread_id: str, body: Head, here: Here, me: Me) -> Response:
     head = await here.database.write(
         branches.go_to, scope, thread_id, body.checkpoint_id, here.states.serde, branch=body.branch
     )
-    await _moved(here, thread_id)
+    await moved(here, thread_id)
     return json({"head": head})
 
 
@@ -183,10 +183,10 @@ async def delete(thread_id: str, name: Name, here: Here, me: Me) -> Response:
     thread_id = parse_id(thread_id, "thread")
     scope = await me.may("threads", "update", {"thread_id": thread_id})
     deleted = await here.database.write(branches.delete, scope, thread_id, name, here.states.serde)
-    await _moved(here, thread_id)
+    await moved(here, thread_id)
     return json({"head": await here.database.read(heads.head, thread_id), "deleted": deleted})
 
 
-async def _moved(here: Runtime, thread_id: str) -> None:
+async def moved(here: Runtime, thread_id: str) -> None:
     await here.on_state_loop(here.states.refresh(thread_id))
     here.signals.notify("feed")
