@@ -16,6 +16,9 @@ OPEN = {"/ok", "/info", "/metrics"}  # never need a caller
 BODIES: dict[str, Any] = {
     "/commands": {"id": 1, "method": "agent.getTree", "params": {}},
     "/runs": {"assistant_id": "echo", "input": {"messages": []}},
+    "/compare": {"variants": [{"assistant_id": "echo", "input": {"messages": []}}]},
+    "/promote": {"checkpoint_id": "1ef00000-0000-6000-8000-000000000000"},
+    "/merge": {"checkpoint_id": "1ef00000-0000-6000-8000-000000000000", "summary": "x"},
     "/head": {"checkpoint_id": "1ef00000-0000-6000-8000-000000000000"},
     "/recover": {"choice": "keep"},
     "/runs/crons": {"assistant_id": "echo", "schedule": "0 0 * * *", "input": {"messages": []}},
@@ -93,7 +96,7 @@ async def test_somebody_elses_thread_does_not_exist_on_any_route(
     for method, path in await routes(guarded):
         if "{thread_id}" not in path:
             continue
-        answer = await bob.request(method, path.format(**ids), json=body_of(path))
+        answer = await bob.request(method, path.format(**ids, name="x"), json=body_of(path))
         # Three answers of the wire that say "not found" in their own way: copying, joining an unknown run, a command.
         gone = (
             answer.status_code == 404

@@ -70,6 +70,21 @@ def test_a_fork_costs_the_same_however_long_the_history_is(threads: Threads) -> 
     assert cost[0] == cost[1] <= 6
 
 
+def test_a_fork_of_a_fork_that_left_early_has_nothing_of_what_it_left(threads: Threads) -> None:
+    source = threads.new("echo", "one", "two")
+    fork = threads.fork(source)["thread_id"]
+    threads.say(fork, "eins", checkpoint_id=threads.shown(fork)[0]["fork_from"])
+    second = threads.fork(fork)["thread_id"]
+    line = [one["id"] for one in threads.tree(second)]
+    assert [one["parent"] for one in threads.tree(second)] == [*line[1:], None]
+    assert "siblings" not in threads.shown(second)[0]
+    threads.sdk.threads.delete(source)
+    threads.sdk.threads.delete(fork)
+    assert [one["id"] for one in threads.tree(second)] == line
+    threads.say(second, "zwei")
+    assert threads.texts(second) == ["eins", "1: eins", "zwei", "3: zwei"]
+
+
 def test_what_cannot_be_forked(threads: Threads) -> None:
     source = threads.new("echo", "one")
     nothing = "1ef00000-0000-6000-8000-000000000000"

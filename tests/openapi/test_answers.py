@@ -203,7 +203,25 @@ def branches(walk: Walk, none: str) -> None:
     walk("GET", f"{place}/branches?limit=2")
     for at in (old, fork_from, none):
         walk("PUT", f"{place}/head", {"checkpoint_id": at})
-    walk("POST", f"{place}/fork", {"checkpoint_id": old, "title": "Other", "metadata": {"a": 1}})
+    named = f"{place}/branches/Old"
+    walk("PUT", named, {"checkpoint_id": old, "pinned": True})
+    walk("DELETE", named)
+    walk("PATCH", named, {"pinned": False, "name": "Older"})
+    walk("PATCH", named, {"pinned": False})
+    walk("GET", f"{place}/branches")
+    walk("PUT", f"{place}/head", {"branch": "Older"})
+    walk("GET", f"{place}/diff?a={fork_from}")
+    walk("GET", f"{place}/diff?a={none}")
+    variant = {"assistant_id": "echo", "input": HELLO, "title": "A"}
+    begun = walk("POST", f"{place}/compare", {"checkpoint_id": fork_from, "variants": [variant]})["runs"][0]
+    walk("GET", f"/threads/{begun['thread_id']}/runs/{begun['run_id']}/join")
+    walk("POST", f"{place}/promote", {"from_thread_id": begun["thread_id"]})
+    walk("POST", f"{place}/promote", {"from_thread_id": none})
+    said = walk("GET", f"/threads/{begun['thread_id']}/state")["values"]["messages"][-1]["id"]
+    walk("POST", f"{place}/merge", {"from_thread_id": begun["thread_id"], "messages": [said]})
+    walk("POST", f"{place}/merge", {"from_thread_id": begun["thread_id"], "messages": [none]})
+    walk("DELETE", f"{place}/branches/Older")
+    walk("POST", f"{place}/fork", {"checkpoint_id": fork_from, "title": "Other", "metadata": {"a": 1}})
     walk("POST", f"{place}/fork", {"thread_id": thread_id})
     walk("POST", f"/threads/{none}/fork", {})
     walk("GET", f"{place}?include=lineage")

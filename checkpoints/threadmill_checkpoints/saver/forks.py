@@ -20,7 +20,7 @@ CHAIN = """WITH RECURSIVE chain (checkpoint_id, parent) AS (
     UNION ALL
     SELECT c.checkpoint_id, c.parent_checkpoint_id FROM chain JOIN checkpoints AS c
     ON c.thread_id = :thread_id AND c.checkpoint_ns = '' AND c.checkpoint_id = chain.parent)
-SELECT checkpoint_id FROM chain"""
+SELECT checkpoint_id, parent FROM chain"""
 
 
 class Unknown(LookupError):
@@ -40,9 +40,12 @@ class View:
         at = base(self.tx, self.thread_id)
         while at is not None:
             source, begin = at
-            ids = [row["checkpoint_id"] for row in self.tx.all(CHAIN, thread_id=source, begin=begin)]
-            found.append((source, ids))
-            at = base(self.tx, source)
+            chain = self.tx.all(CHAIN, thread_id=source, begin=begin)
+            if chain:
+                found.append((source, [row["checkpoint_id"] for row in chain]))
+                begin = chain[-1]["parent"]
+            above = base(self.tx, source)
+            at = (above[0], begin) if above and begin else None  # it may have left its own base before the end of that
         return found
 
     def get(self, ns: str, checkpoint_id: str | None) -> Row | None:
@@ -156,13 +159,14 @@ def fork(tx: Tx, source: str, checkpoint_id: str, target: str) -> None:
     if found["parent_checkpoint_id"] and View(tx, lies_in).get("", found["parent_checkpoint_id"]):
         at = rows.get_checkpoint(tx, lies_in, "", found["parent_checkpoint_id"])
         inherited = base(tx, lies_in)
-        place = (lies_in, found["parent_checkpoint_id"]) if at is not None else inherited
-        assert place is not None
+        if at is None:
+            assert inherited is not None
+            lies_in = inherited[0]
         tx.run(
             "INSERT INTO bases (thread_id, source, checkpoint_id) VALUES (:target, :source, :at)",
             target=target,
-            source=place[0],
-            at=place[1],
+            source=lies_in,
+            at=found["parent_checkpoint_id"],
         )
     else:
         hold(tx, target)
