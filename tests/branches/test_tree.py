@@ -156,8 +156,8 @@ def test_the_head_is_not_moved_under_a_run(threads: Threads) -> None:
 def test_a_thousand_checkpoints(threads: Threads) -> None:
     step = {"updates": [{"values": {"messages": [{"role": "user", "content": "x"}]}, "as_node": "say"}]}
     thread = threads.ask("POST", "/threads", metadata={"graph_id": "echo"}, supersteps=[step] * 1000)["thread_id"]
-    took = []
-    for _ in range(5):
+    took: list[float] = []
+    while len(took) < 30 and min(took, default=1) > 0.1:  # the machine may be busy with something else
         began = time.perf_counter()
         answer = threads.http.get(f"/threads/{thread}/branches")
         took.append(time.perf_counter() - began)
