@@ -225,6 +225,8 @@ def branches(walk: Walk, none: str) -> None:
     walk("POST", f"{place}/fork", {"thread_id": thread_id})
     walk("POST", f"/threads/{none}/fork", {})
     walk("GET", f"{place}?include=lineage")
+    walk("POST", "/search", {"query": "one", "thread_ids": [thread_id]})
+    walk("POST", "/search", {"query": ""})
 
 
 def people(walk: Walk) -> None:

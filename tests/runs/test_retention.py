@@ -69,7 +69,7 @@ def retention(database: SqliteDatabase, saver: SqliteSaver) -> Retention:
 
 def retaining(database: SqliteDatabase, saver: SqliteSaver, **wanted: Any) -> Retention:
     log = EventLog(database, Signals())
-    return Retention(database, log, saver.serde.loads_typed, RetentionConfig(**wanted))
+    return Retention(database, log, saver.serde.loads_typed, RetentionConfig(**wanted), 1000)
 
 
 async def there(database: SqliteDatabase, thread_id: str = PLACE) -> bool:
