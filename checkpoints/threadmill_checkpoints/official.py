@@ -6,7 +6,7 @@ which every reader understands. Or its threads are copied into another database 
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,8 +110,13 @@ class GoneOn(Exception):
     """The thread has gone on in both places."""
 
 
-def copy_thread(tx: Tx, file: OfficialFile, serde: Serializer, thread_id: str, target: str) -> Copied:
-    """What of the thread is not in `target` yet. Raises Unreadable, and GoneOn when each has what the other has not."""
+def copy_thread(
+    tx: Tx, file: OfficialFile, serde: Serializer, thread_id: str, target: str, advance: Callable[[int], None]
+) -> Copied:
+    """What of the thread is not in `target` yet; `advance` hears of each checkpoint.
+
+    Raises Unreadable, and GoneOn when each has what the other has not.
+    """
     there = {
         (row["checkpoint_ns"], row["checkpoint_id"])
         for row in tx.all("SELECT checkpoint_ns, checkpoint_id FROM checkpoints WHERE thread_id = :id", id=target)
@@ -128,6 +133,7 @@ def copy_thread(tx: Tx, file: OfficialFile, serde: Serializer, thread_id: str, t
             done.new += 1
         for write in file.writes(thread_id, *place) if not there - set(known) else ():
             _copy_write(tx, serde, (target, *place), write, done.blocked)
+        advance(1)
     return done
 
 

@@ -46,7 +46,7 @@ class Search:
     ) -> list[tuple[Hit, str | None]]:
         """Hits and the titles of their threads, newest first."""
         await self.ready()
-        return await self._database.read(_find, scope, wanted, among, limit, before)
+        return await self._database.read(found, scope, wanted, among, limit, before)
 
     async def run(self) -> None:
         if self._sealed:
@@ -65,7 +65,7 @@ class Search:
                 logger.exception("the index could not be brought up to date")
 
 
-def _find(
+def found(
     tx: Tx, scope: Scope, wanted: Wanted, among: Filter, limit: int, before: int | None
 ) -> list[tuple[Hit, str | None]]:
     # Scalars that authorisation demands lead to the caller's threads; the condition itself is asked all the same.
@@ -74,8 +74,8 @@ def _find(
     where, params = replace(among, metadata=metadata).where(tx, scope)
     forks: list[str] = []
     if among.ids:
-        found = tx.all(f"SELECT threads.thread_id FROM threads WHERE {where}", **params)
-        forks = [row["thread_id"] for row in found]
+        named = tx.all(f"SELECT threads.thread_id FROM threads WHERE {where}", **params)
+        forks = [row["thread_id"] for row in named]
     everything = not (metadata or scope.filter or among.status or among.ids or among.values)
     hits = find.find(tx, wanted, (where, params), everything=everything, limit=limit, before=before, forks=forks)
     titles = threads.titles(tx, list({hit.thread_id for hit in hits}))

@@ -200,6 +200,16 @@ def test_room_is_given_back_and_nothing_of_a_deleted_thread_is_left(data: Path) 
     assert run("threads", "stats", "--data-dir", data, "--json")["tables"]["parts"]["count"] == 0
 
 
+def test_what_was_said_is_found_also_what_came_without_a_server(data: Path, tmp_path: Path) -> None:
+    empty, file = tmp_path / "empty", tmp_path / "file"
+    run("threads", "export", TALKED, "-o", file, "--data-dir", data)
+    run("threads", "import", file, "--data-dir", empty)
+    for where in (data, empty):
+        (hit,) = run("threads", "search", "xylophone77", "--data-dir", where, "--json")["hits"]
+        assert (hit["thread_id"], hit["kind"], "[[xylophone77]]" in hit["snippet"]) == (TALKED, "message", True)
+    assert "Nothing found" in run("threads", "search", "nowhere", "--data-dir", data)
+
+
 # Backup
 
 

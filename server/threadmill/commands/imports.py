@@ -1,6 +1,6 @@
 """`threadmill import`: the threads of a database of LangGraph's own saver."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -44,26 +44,21 @@ def import_(
         source = OfficialFile(file)
         done: list[Imported] = []
         with place.progress("Importing", sum(source.threads().values()), as_json) as advance:
-            for one, count in _import_all(mine, source, graph):
-                done.append(one)
-                advance(count)
+            done += [_import(mine, source, name, graph, advance) for name in source.threads()]
         source.close()
         place.answer({"threads": [asdict(one) for one in done]}, as_json, lambda: _text(done))
         if any(one.outcome == "refused" for one in done):
             raise typer.Exit(1)
 
 
-def _import_all(mine: Owned, source: OfficialFile, graph: str | None) -> Iterator[tuple[Imported, int]]:
-    for name, count in source.threads().items():
-        yield _import(mine, source, name, graph), count
-
-
-def _import(mine: Owned, source: OfficialFile, name: str, graph: str | None) -> Imported:
+def _import(
+    mine: Owned, source: OfficialFile, name: str, graph: str | None, advance: Callable[[int], None]
+) -> Imported:
     thread_id = ours(name)
     metadata: dict[str, Any] = ({"graph_id": graph} if graph else {}) | ({} if thread_id == name else {OTHER_ID: name})
     try:
         with mine.writing() as tx:
-            copied = official.copy_thread(tx, source, mine.at.serde, name, thread_id)
+            copied = official.copy_thread(tx, source, mine.at.serde, name, thread_id, advance)
             if copied.new or not threads.exists(tx, ALL, thread_id):
                 adoption.adopt(tx, mine.at.serde, thread_id, metadata)
             if graph:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -9,20 +10,25 @@ import orjson
 import typer
 
 from threadmill import adoption, branches, threads
+from threadmill import search as finding
 from threadmill.api.threads import shown
 from threadmill.commands import place, upkeep
-from threadmill.errors import Invalid
+from threadmill.datadir import InUse, Owned
+from threadmill.errors import ConfigError, Invalid
 from threadmill.ids import new_id, parse_id
 from threadmill.jsonable import plain
 from threadmill.scope import ALL
 from threadmill.threads import Filter
 from threadmill_checkpoints.saver.forks import View
+from threadmill_checkpoints.search import index
+from threadmill_checkpoints.search.find import Wanted
 
 app = typer.Typer(no_args_is_help=True, help="Threads: list, read, carry, check and clean up.")
 upkeep.register(app)
 
 ThreadArgument = Annotated[str, typer.Argument(metavar="THREAD", help="The id of a thread.")]
 STOP = "name it with --url, or stop it"
+HIT = ("thread_id", "title", "checkpoint_id", "message_id", "role", "kind", "snippet", "at")
 LISTED = ("thread_id", "status", "message_count", "last_activity_at", "title")
 
 
@@ -132,6 +138,48 @@ def fork(
 
     with _asked(url, header, local, remote) as target:
         place.answer({"thread_id": target, "forked_from": thread}, as_json, lambda: str(target))
+
+
+@app.command()
+def search(
+    query: Annotated[str, typer.Argument(help="Words, or a part of a text in Chinese.")],
+    limit: Annotated[int, typer.Option(min=1, max=100, help="How many, the newest first.")] = 20,
+    config: place.ConfigOption = None,
+    data_dir: place.DataOption = None,
+    url: place.UrlOption = None,
+    header: place.HeaderOption = None,
+    as_json: place.JsonOption = False,
+) -> None:
+    """Find messages, what tools were asked and answered, and titles."""
+
+    def local() -> Any:
+        with place.data(config, data_dir) as here:
+            if here.vault is not None:
+                raise ConfigError(finding.SEALED)
+            try:  # a server keeps the index up to date; where there is none, we do
+                with here.owned() as mine:
+                    _index(mine)
+            except InUse:
+                pass
+            with here.reading() as tx:
+                hits = finding.found(tx, ALL, Wanted(query), Filter(), limit, None)
+                return [asdict(hit) | {"title": title} for hit, title in hits]
+
+    def remote(http: Any) -> Any:
+        return place.checked(http.post("/search", json={"query": query, "limit": limit})).json()["hits"]
+
+    with _asked(url, header, local, remote) as hits:
+        kept = [{name: one[name] for name in HIT} for one in hits]
+        text = [[one["thread_id"], one["kind"], " ".join(str(one["snippet"]).split())] for one in kept]
+        place.answer({"hits": kept}, as_json, lambda: place.table(text) if text else "Nothing found.")
+
+
+def _index(mine: Owned) -> None:
+    while True:
+        with mine.writing() as tx:
+            if (batch := index.waiting(tx, mine.at.serde)) is None:
+                return
+            index.put(tx, batch)
 
 
 @app.command()
