@@ -13,6 +13,7 @@ from threadmill_checkpoints import sealing
 from threadmill_checkpoints.database import Tx
 from threadmill_checkpoints.saver import forks, heads, lines, rows
 from threadmill_checkpoints.saver.forks import View
+from threadmill_checkpoints.saver.questions import ask_again
 from threadmill_checkpoints.saver.switch import switch
 
 BUSY = "Thread {} has in-flight runs: wait for them, or cancel them."
@@ -43,6 +44,7 @@ def fork(
         threads.patch(tx, ALL, target, metadata=None, title=title)
     try:
         forks.fork(tx, source, at, target)
+        ask_again(tx, serde, source, at, target)
     except forks.Unknown:
         raise NotFound(NO_CHECKPOINT.format(at)) from None
     tx.run(

@@ -107,6 +107,41 @@ def test_a_waiting_fork_asks_the_same_and_takes_the_answer(threads: Threads, gra
     assert _answered(threads, source, graph) == ends[0] == ends[1]
 
 
+@pytest.mark.parametrize("graph", ["approvals", "trio", "hitl"])
+def test_a_question_that_was_answered_is_asked_again_in_a_fork(threads: Threads, graph: str) -> None:
+    source = threads.new(graph)
+    threads.sdk.runs.wait(source, graph, input={"n": 1})
+    waiting, asked = threads.tree(source)[0]["id"], threads.sdk.threads.get(source)["interrupts"]
+    _answered(threads, source, graph)
+    before = digest(threads.server, source)
+    fork = threads.fork(source, checkpoint_id=waiting)
+    assert (fork["status"], fork["interrupts"]) == ("interrupted", asked)
+    second = threads.fork(fork["thread_id"])
+    for one in (fork, second):
+        ids = [question["id"] for task in one["interrupts"].values() for question in task]
+        threads.sdk.runs.wait(one["thread_id"], graph, command={"resume": dict.fromkeys(ids, "no")})
+        log = json.dumps(threads.sdk.threads.get_state(one["thread_id"])["values"]["log"])
+        assert "no" in log
+        assert "yes" not in log
+    assert digest(threads.server, source) == before
+
+
+@pytest.mark.parametrize("graph", ["thrice", "nested"])
+def test_several_questions_are_asked_when_the_fork_runs(threads: Threads, graph: str) -> None:
+    source = threads.new(graph)
+    threads.sdk.runs.wait(source, graph, input={"n": 1})
+    waiting, asked = threads.tree(source)[0]["id"], threads.sdk.threads.get(source)["interrupts"]
+    ended = _answered(threads, source, graph)
+    fork = threads.fork(source, checkpoint_id=waiting)
+    assert (fork["status"], fork["interrupts"]) == ("interrupted", {})
+    threads.sdk.runs.wait(fork["thread_id"], graph, input=None)
+    again = threads.sdk.threads.get(fork["thread_id"])["interrupts"]
+    assert [one["value"] for task in again.values() for one in task] == [
+        one["value"] for task in asked.values() for one in task
+    ]
+    assert _answered(threads, fork["thread_id"], graph) == ended
+
+
 def _answered(threads: Threads, thread: str, graph: str) -> Any:
     for _ in range(9):
         asked = [one["id"] for task in threads.sdk.threads.get(thread)["interrupts"].values() for one in task]
