@@ -104,6 +104,20 @@ class Settings:
         "Seconds after a run's end when its tokens are folded into whole messages in the log.",
         low=0.0,
     )
+    keep_all_days: float = _setting(
+        0.0,
+        "THREADMILL_KEEP_ALL_DAYS",
+        "Days after which of a thread's checkpoints only those are kept that ended a turn; 0 keeps all.",
+        low=0.0,
+        high=36500,
+    )
+    keep_turns_months: float = _setting(
+        12.0,
+        "THREADMILL_KEEP_TURNS_MONTHS",
+        "Months after which, of those, only what is kept for ever is left.",
+        low=0.0,
+        high=1200,
+    )
     max_sockets: int = _setting(
         2000, "THREADMILL_MAX_SOCKETS", "WebSockets one user, or one address without auth, may have open.", low=1
     )

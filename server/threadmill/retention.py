@@ -19,12 +19,15 @@ from threadmill.ids import stamp
 from threadmill.langgraph_json.checkpointer import RetentionConfig
 from threadmill.scope import ALL, Scope
 from threadmill_checkpoints.database import Database, Row, Tx
-from threadmill_checkpoints.saver import pruning
+from threadmill_checkpoints.saver import generations, pruning
+from threadmill_checkpoints.saver.generations import Since, Thinned
 from threadmill_checkpoints.saver.sizes import sizes
 
 logger = structlog.get_logger("threadmill.retention")
 
 Strategy = Literal["delete", "keep_latest"]
+Thin = Callable[[Tx, str, Since, Callable[[tuple[str, bytes]], Any]], Thinned]
+MONTH = timedelta(days=365.25 / 12)
 
 BUSY = "EXISTS (SELECT 1 FROM runs WHERE runs.thread_id = threads.thread_id AND runs.status IN ('pending', 'running'))"
 
@@ -106,6 +109,17 @@ def storage(tx: Tx, scope: Scope, thread_id: str) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Generations:
+    """How long every checkpoint is kept, and how long the ends of turns are."""
+
+    everything: timedelta
+    turns: timedelta
+
+    def since(self, now: datetime) -> Since:
+        return Since(now - self.everything, now - max(self.turns, self.everything))
+
+
 class Retention:
     """Prunes when asked, and sweeps until `run` is cancelled. `decode` is the saver's `serde.loads_typed`."""
 
@@ -116,24 +130,22 @@ class Retention:
         decode: Callable[[tuple[str, bytes]], Any],
         wanted: RetentionConfig,
         feed_deletions: int,
+        by_age: Generations | None = None,
     ) -> None:
         self._database = database
         self._log = log
         self._decode = decode
         self._wanted = wanted
         self._feed_deletions = feed_deletions
+        self._by_age = by_age
+        self._thinned = ""  # the thread that was looked at last
 
     async def prune(self, scope: Scope, thread_id: str, strategy: Strategy) -> bool:
         """False when there is no such thread or it is busy."""
         return await self._database.write(self._prune, scope, thread_id, strategy)
 
     def _prune(self, tx: Tx, scope: Scope, thread_id: str, strategy: Strategy) -> bool:
-        idle = tx.one(
-            f"SELECT 1 FROM threads WHERE thread_id = :thread_id AND NOT {BUSY} AND {scope.condition(tx)}",
-            thread_id=thread_id,
-            **scope.params,
-        )
-        if idle is None:
+        if not _idle(tx, scope, thread_id):
             return False
         if strategy == "delete":
             threads.delete(tx, scope, thread_id)
@@ -148,6 +160,8 @@ class Retention:
             try:
                 if swept := await self.sweep():
                     logger.info("expired threads swept", threads=swept)
+                if gone := await self.thin():
+                    logger.info("old checkpoints pruned", checkpoints=gone)
             except Exception:  # the next one may succeed: a full disk, a lock
                 logger.exception("expired threads could not be swept")
 
@@ -162,6 +176,28 @@ class Retention:
                 break
         await self._database.write(feed.prune, self._feed_deletions)
         return swept
+
+    async def thin(self) -> int:
+        """Prune old checkpoints of the next `sweep_limit` threads, in turn; returns how many went."""
+        if self._by_age is None:
+            return 0
+        found, gone = await self._database.read(_next, self._thinned, self._wanted.sweep_limit), 0
+        for thread_id in found:
+            if (await self.report(ALL, thread_id, self._by_age)).checkpoints:
+                gone += (await self.thin_one(ALL, thread_id, self._by_age)).checkpoints
+        self._thinned = found[-1] if len(found) == self._wanted.sweep_limit else ""
+        return gone
+
+    async def report(self, scope: Scope, thread_id: str, wanted: Generations) -> Thinned:
+        """What would go; nothing of a busy thread, or one that there is not."""
+        return await self._database.read(self._thin, generations.report, scope, thread_id, wanted)
+
+    async def thin_one(self, scope: Scope, thread_id: str, wanted: Generations) -> Thinned:
+        return await self._database.write(self._thin, generations.thin, scope, thread_id, wanted)
+
+    def _thin(self, tx: Tx, how: Thin, scope: Scope, thread_id: str, wanted: Generations) -> Thinned:
+        idle = _idle(tx, scope, thread_id)
+        return how(tx, thread_id, wanted.since(tx.now), self._decode) if idle else Thinned(0, 0)
 
     def _expire(self, tx: Tx, thread_id: str) -> bool:
         """Looked at again here: it may have come to life since it was found."""
@@ -183,6 +219,25 @@ def _due(tx: Tx, limit: int) -> list[str]:
     rows = tx.all(
         "SELECT thread_id FROM thread_ttls WHERE due_at <= :now ORDER BY due_at LIMIT :limit",
         now=stamp(tx.now),
+        limit=limit,
+    )
+    return [row["thread_id"] for row in rows]
+
+
+def _idle(tx: Tx, scope: Scope, thread_id: str) -> bool:
+    """There is such a thread, and it is not busy."""
+    found = tx.one(
+        f"SELECT 1 FROM threads WHERE thread_id = :thread_id AND NOT {BUSY} AND {scope.condition(tx)}",
+        thread_id=thread_id,
+        **scope.params,
+    )
+    return found is not None
+
+
+def _next(tx: Tx, after: str, limit: int) -> list[str]:
+    rows = tx.all(
+        "SELECT thread_id FROM threads WHERE thread_id > :after ORDER BY thread_id LIMIT :limit",
+        after=after,
         limit=limit,
     )
     return [row["thread_id"] for row in rows]

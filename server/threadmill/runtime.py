@@ -9,7 +9,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar, cast
 
@@ -33,7 +33,7 @@ from threadmill.jsonable import dumps
 from threadmill.langgraph_json.project import Project
 from threadmill.langgraph_json.store import StoreIndex
 from threadmill.metrics import Metrics, Snapshot
-from threadmill.retention import Retention, set_default
+from threadmill.retention import MONTH, Generations, Retention, set_default
 from threadmill.runs import queue, recovery, run, steering
 from threadmill.runs.executor import Executor
 from threadmill.runs.run import Action, Run
@@ -436,7 +436,7 @@ async def open_runtime(project: Project, settings: Settings, graphs: Graphs) -> 
         state_loop,
         memory,
         metrics,
-        Retention(database, log, serde.loads_typed, project.retention, settings.feed_deletions),
+        Retention(database, log, serde.loads_typed, project.retention, settings.feed_deletions, _generations(settings)),
         _open_webhooks(project, settings, database, signals),
         Search(database, signals, serde, sealed=vault is not None),
         Forgetting(database, log, serde, states),
@@ -521,6 +521,12 @@ def _open_sqlite(settings: Settings, index: Index | None, vault: Vault | None) -
         )
     except DatabaseError as error:
         raise ConfigError(str(error)) from error
+
+
+def _generations(settings: Settings) -> Generations | None:
+    if not settings.keep_all_days:
+        return None
+    return Generations(timedelta(days=settings.keep_all_days), settings.keep_turns_months * MONTH)
 
 
 def _open_store(project: Project, database: Database, index: Index | None) -> Store:

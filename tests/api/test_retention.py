@@ -225,3 +225,31 @@ async def test_others_threads_are_neither_pruned_nor_measured(tmp_path: Path) ->
         assert await alice.threads.prune([place]) == {"pruned_count": 1}
     finally:
         server.kill()
+
+
+async def test_what_is_old_is_reported_and_then_pruned(client: LangGraphClient, http: httpx.AsyncClient) -> None:
+    place = await said(client)
+    before = await client.threads.get_history(place, limit=50)
+    asked: dict[str, Any] = {"thread_ids": [place], "keep_all_days": 0}
+    told = (await http.post("/threads/retention", json=asked)).json()
+    assert told["dry_run"] and told["checkpoints"] > 0 and told["bytes"] > 0
+    assert await client.threads.get_history(place, limit=50) == before
+    assert (await http.post("/threads/retention", json=asked | {"keep_all_days": 7})).json()["checkpoints"] == 0
+    done = (await http.post("/threads/retention", json=asked | {"dry_run": False})).json()
+    assert done == told | {"dry_run": False}
+    after = await client.threads.get_history(place, limit=50)
+    assert len(after) == len(before) - told["checkpoints"]
+    ends = [one for one in before if not one["next"]]
+    assert [one["checkpoint_id"] for one in after if not one["next"]] == [one["checkpoint_id"] for one in ends]
+    values = {one["checkpoint_id"]: one["values"] for one in before}
+    assert all(one["values"] == values[one["checkpoint_id"]] for one in after)
+    await client.runs.wait(place, "echo", input=HI)
+    assert len((await client.threads.get_state(place))["values"]["messages"]) == 8  # type: ignore[call-overload]
+
+
+async def test_a_busy_thread_loses_nothing_to_its_age(client: LangGraphClient, http: httpx.AsyncClient) -> None:
+    place = await said(client)
+    run = await client.runs.create(place, "slow", input={"steps": 100, "delay": 0.05})
+    asked = {"thread_ids": [place, str(uuid.uuid4())], "keep_all_days": 0, "dry_run": False}
+    assert (await http.post("/threads/retention", json=asked)).json()["checkpoints"] == 0
+    await client.runs.cancel(place, run["run_id"], wait=True)

@@ -262,13 +262,14 @@ def hold(tx: Tx, thread_id: str) -> None:
     blobs.settle(tx, thread_id, made_of(tx, thread_id))
 
 
-def made_of(tx: Tx, thread_id: str, which: str = "TRUE") -> dict[int, str]:
+def made_of(tx: Tx, thread_id: str, which: str = "TRUE", **params: Any) -> dict[int, str]:
     """Blob → the first checkpoint that has it: of the thread's own checkpoints, as `which` says, and all its writes."""
     found: dict[int, str] = {}
     for row in tx.all(
         f"SELECT checkpoint_id, channels FROM checkpoints WHERE thread_id = :thread_id AND channels IS NOT NULL "
         f"AND {which} ORDER BY checkpoint_id",
         thread_id=thread_id,
+        **params,
     ):
         entries = ormsgpack.unpackb(row["channels"]).values()
         new = [one for _, _, levels in entries for ids in levels for one in ids if one not in found]

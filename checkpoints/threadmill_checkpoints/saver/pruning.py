@@ -51,7 +51,7 @@ def keep_latest(tx: Tx, thread_id: str, decode: Callable[[tuple[str, bytes]], An
     parents = View(tx, thread_id).parents()
     for one in parents.keys() & keep:
         ends |= {("", one), *_under(there, set(lines.ancestors(parents, one)), one)}
-    kept = {(ns, at) for ns, end in ends for at in _rebuilt_from(tx, thread_id, ns, end, decode)}
+    kept = {(ns, at) for ns, end in ends for at in rebuilt_from(tx, thread_id, ns, end, decode)}
     doomed = [(row["checkpoint_ns"], row["checkpoint_id"]) for row in there if tuple(row)[:2] not in kept]
     _cut_off(tx, thread_id, parents, {at for ns, at in kept if not ns}, {at for ns, at in kept - ends if not ns})
     forks.delete_checkpoints(tx, thread_id, doomed)
@@ -93,7 +93,7 @@ def _belongs_to_the_past(row: Row | None, root: str | None) -> bool:
     return ":" in row["checkpoint_ns"] and parents.get("", root) != root
 
 
-def _rebuilt_from(
+def rebuilt_from(
     tx: Tx, thread_id: str, ns: str, head: str, decode: Callable[[tuple[str, bytes]], Any]
 ) -> Sequence[str]:
     """The checkpoint, and its ancestors back to where each of its delta channels has a snapshot."""

@@ -7,7 +7,6 @@ with what was indexed, so nothing is missed and nothing comes twice.
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 
 import ormsgpack
 from langgraph.checkpoint.serde.base import SerializerProtocol
@@ -15,6 +14,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from threadmill_checkpoints.database import Row, Tx
 from threadmill_checkpoints.saver import rows
 from threadmill_checkpoints.saver.blobs import Reader
+from threadmill_checkpoints.saver.moments import made_at
 from threadmill_checkpoints.search.texts import Text, messages, plain, texts
 from threadmill_checkpoints.search.words import apart
 
@@ -25,7 +25,6 @@ LIKELY = (
     "type = 'msgpack' AND (message_id IS NOT NULL OR substr(data, 1, 1) IN (x'c7', x'c8', x'c9') "
     "OR (substr(data, 1, 1) BETWEEN x'82' AND x'8f'))"
 )
-EPOCH = datetime(1582, 10, 15, tzinfo=UTC)  # of the times in UUIDs
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +119,7 @@ def _blobs(tx: Tx, serde: SerializerProtocol, mark: int) -> Batch | None:
     reader, docs = Reader(tx, serde), list[Doc]()
     for row in found:
         told = _texts_of(reader, row)
-        at = _at(_first(tx, row["blob_id"]), tx.now) if told else ""
+        at = (made_at(_first(tx, row["blob_id"])) or tx.now).isoformat(timespec="microseconds") if told else ""
         docs += [Doc(row["blob_id"], row["hash"], None, None, at, one) for one in told]
     return Batch("blobs", upto, docs)
 
@@ -184,13 +183,3 @@ def _known(tx: Tx, thread_id: str) -> list[tuple[str, str]]:
 def _first(tx: Tx, blob_id: int) -> str:
     row = tx.one("SELECT min(checkpoint_id) AS first FROM blob_refs WHERE blob_id = :blob_id", blob_id=blob_id)
     return str(row["first"] or "") if row else ""
-
-
-def _at(checkpoint_id: str, otherwise: datetime) -> str:
-    """When a checkpoint was made: its id is a UUID of version 6."""
-    digits = checkpoint_id.replace("-", "")
-    try:
-        moment = EPOCH + timedelta(microseconds=int(digits[:12] + digits[13:16], 16) / 10)
-    except (ValueError, OverflowError):
-        moment = otherwise
-    return moment.isoformat(timespec="microseconds")
