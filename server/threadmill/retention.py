@@ -26,7 +26,7 @@ from threadmill_checkpoints.saver.sizes import sizes
 logger = structlog.get_logger("threadmill.retention")
 
 Strategy = Literal["delete", "keep_latest"]
-Thin = Callable[[Tx, str, Since, Callable[[tuple[str, bytes]], Any]], Thinned]
+Thin = Callable[[Tx, str, Since, Callable[[tuple[str, bytes]], Any], set[str]], Thinned]
 MONTH = timedelta(days=365.25 / 12)
 
 BUSY = "EXISTS (SELECT 1 FROM runs WHERE runs.thread_id = threads.thread_id AND runs.status IN ('pending', 'running'))"
@@ -196,8 +196,9 @@ class Retention:
         return await self._database.write(self._thin, generations.thin, scope, thread_id, wanted)
 
     def _thin(self, tx: Tx, how: Thin, scope: Scope, thread_id: str, wanted: Generations) -> Thinned:
-        idle = _idle(tx, scope, thread_id)
-        return how(tx, thread_id, wanted.since(tx.now), self._decode) if idle else Thinned(0, 0)
+        if not _idle(tx, scope, thread_id):
+            return Thinned(0, 0)
+        return how(tx, thread_id, wanted.since(tx.now), self._decode, branches.kept(tx, thread_id))
 
     def _expire(self, tx: Tx, thread_id: str) -> bool:
         """Looked at again here: it may have come to life since it was found."""

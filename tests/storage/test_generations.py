@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import HumanMessage
 
-from threadmill import threads
+from threadmill import branches, threads
 from threadmill_checkpoints.database import Tx
 from threadmill_checkpoints.migrate import migrate_sqlite
 from threadmill_checkpoints.saver import forks, generations, heads
@@ -118,8 +118,9 @@ def test_what_is_named_forked_asked_or_recent_stays_as_it_was(
         kept |= {one for one in ends(database) if (made_at(one) or NOW) >= since.turns}
 
         def thin(tx: Tx) -> tuple[Thinned, Thinned]:
-            told = generations.report(tx, "t", since, serde.loads_typed)
-            return told, generations.thin(tx, "t", since, serde.loads_typed)
+            named = branches.kept(tx, "t")
+            told = generations.report(tx, "t", since, serde.loads_typed, named)
+            return told, generations.thin(tx, "t", since, serde.loads_typed, named)
 
         told, done = database.submit(thin).result()
         after = states(saver, "t")

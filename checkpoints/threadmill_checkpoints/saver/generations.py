@@ -6,13 +6,14 @@ off, what has a name, and what waits for an answer; and with each, what its stat
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from threadmill_checkpoints.database import Row, Tx
-from threadmill_checkpoints.saver import forks, heads, pruning
+from threadmill_checkpoints.saver import forks, heads, lines, pruning
+from threadmill_checkpoints.saver.forks import View
 from threadmill_checkpoints.saver.moments import made_at
 
 Key = tuple[str, str]  # namespace, id
@@ -33,11 +34,11 @@ class Thinned:
     bytes: int
 
 
-def thin(tx: Tx, thread_id: str, since: Since, decode: Decode) -> Thinned:
-    """Of the thread's own checkpoints. Its forks lose nothing, and what is left has the nearest ancestor that is left
-    for its parent."""
-    doomed = report(tx, thread_id, since, decode)
-    keys = going(tx, thread_id, since, decode)
+def thin(tx: Tx, thread_id: str, since: Since, decode: Decode, keep: Collection[str] = ()) -> Thinned:
+    """Of the thread's own checkpoints, but those to `keep`. Its forks lose nothing, and what is left has the nearest
+    ancestor that is left for its parent."""
+    doomed = report(tx, thread_id, since, decode, keep)
+    keys = going(tx, thread_id, since, decode, keep)
     if keys:
         above = {
             (row["checkpoint_ns"], row["checkpoint_id"]): row["parent_checkpoint_id"] for row in _rows(tx, thread_id)
@@ -54,9 +55,9 @@ def thin(tx: Tx, thread_id: str, since: Since, decode: Decode) -> Thinned:
     return doomed
 
 
-def report(tx: Tx, thread_id: str, since: Since, decode: Decode) -> Thinned:
+def report(tx: Tx, thread_id: str, since: Since, decode: Decode, keep: Collection[str] = ()) -> Thinned:
     """What would go. Bytes of parts that the writes which go still have, or that other threads have, do not count."""
-    keys = going(tx, thread_id, since, decode)
+    keys = going(tx, thread_id, since, decode, keep)
     if not keys:
         return Thinned(0, 0)
     params: Any = {"thread_id": thread_id, "keys": json.dumps([f"{ns} {id}" for ns, id in keys])}
@@ -80,20 +81,21 @@ def report(tx: Tx, thread_id: str, since: Since, decode: Decode) -> Thinned:
     return Thinned(len(keys), own["bytes"] + parts["bytes"])
 
 
-def going(tx: Tx, thread_id: str, since: Since, decode: Decode) -> list[Key]:
+def going(tx: Tx, thread_id: str, since: Since, decode: Decode, keep: Collection[str]) -> list[Key]:
     """Oldest first."""
     there = {(row["checkpoint_ns"], row["checkpoint_id"]): row for row in _rows(tx, thread_id)}
-    roots = set(_kept_roots(tx, thread_id, [row for key, row in there.items() if not key[0]], since))
-    newest = {ns: checkpoint_id for ns, checkpoint_id in sorted(there) if ns and ":" not in ns}
-    wanted = [("", one) for one in roots]
-    wanted += [key for key, row in there.items() if key[0] and row["root_id"] in roots]
-    wanted += newest.items()  # a subgraph's own memory
+    roots = set(_kept_roots(tx, thread_id, [row for key, row in there.items() if not key[0]], since, keep))
+    wanted, parents = {("", one) for one in roots}, View(tx, thread_id).parents()
+    if nested := [row for key, row in there.items() if key[0]]:
+        for one in roots:
+            wanted |= pruning.under(nested, set(lines.ancestors(parents, one)), one)
+        wanted |= {(row["checkpoint_ns"], row["checkpoint_id"]) for row in nested if row["root_id"] in roots}
     kept = {(ns, ancestor) for ns, one in wanted for ancestor in pruning.rebuilt_from(tx, thread_id, ns, one, decode)}
     return sorted(there.keys() - kept, key=lambda key: key[1])
 
 
-def _kept_roots(tx: Tx, thread_id: str, rows: list[Row], since: Since) -> Iterator[str]:
-    below, named = defaultdict[str, list[Row]](list), needed(tx, thread_id)
+def _kept_roots(tx: Tx, thread_id: str, rows: list[Row], since: Since, keep: Collection[str]) -> Iterator[str]:
+    below, named = defaultdict[str, list[Row]](list), needed(tx, thread_id) | set(keep)
     for row in rows:
         below[row["parent_checkpoint_id"] or ""].append(row)
     for row in rows:
@@ -108,11 +110,10 @@ def _kept_roots(tx: Tx, thread_id: str, rows: list[Row], since: Since) -> Iterat
 
 
 def needed(tx: Tx, thread_id: str) -> set[str]:
-    """Checkpoints that somebody or something names."""
+    """Where the thread goes on, where others continue it, and what waits."""
     found = tx.all(
-        "SELECT checkpoint_id FROM branches WHERE thread_id = :thread_id "
-        "UNION SELECT checkpoint_id FROM lineage WHERE source = :thread_id "
-        "UNION SELECT checkpoint_id FROM bases WHERE source = :thread_id "
+        "SELECT checkpoint_id FROM bases WHERE source = :thread_id "
+        "UNION SELECT checkpoint_id FROM branches WHERE thread_id = :thread_id "
         "UNION SELECT checkpoint_id FROM heads WHERE thread_id = :thread_id",
         thread_id=thread_id,
     )

@@ -50,7 +50,7 @@ def keep_latest(tx: Tx, thread_id: str, decode: Callable[[tuple[str, bytes]], An
     }
     parents = View(tx, thread_id).parents()
     for one in parents.keys() & keep:
-        ends |= {("", one), *_under(there, set(lines.ancestors(parents, one)), one)}
+        ends |= {("", one), *under(there, set(lines.ancestors(parents, one)), one)}
     kept = {(ns, at) for ns, end in ends for at in rebuilt_from(tx, thread_id, ns, end, decode)}
     doomed = [(row["checkpoint_ns"], row["checkpoint_id"]) for row in there if tuple(row)[:2] not in kept]
     _cut_off(tx, thread_id, parents, {at for ns, at in kept if not ns}, {at for ns, at in kept - ends if not ns})
@@ -59,7 +59,7 @@ def keep_latest(tx: Tx, thread_id: str, decode: Callable[[tuple[str, bytes]], An
     return len(doomed)
 
 
-def _under(there: Sequence[Row], line: Collection[str], end: str) -> set[tuple[str, str]]:
+def under(there: Sequence[Row], line: Collection[str], end: str) -> set[tuple[str, str]]:
     """The newest checkpoint of each subgraph that a checkpoint of the root graph needs: of its own step, or with a
     memory of its own."""
     newest = {
