@@ -4,6 +4,7 @@ import re
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -227,6 +228,21 @@ async def test_a_fork_belongs_to_who_makes_it(guarded: Server, bob: httpx.AsyncC
         known = (await alice.get(f"/threads/{ids['thread_id']}?include=lineage")).json()["lineage"]["forks"]
         assert fork["thread_id"] in [one["thread_id"] for one in known]
     assert (await bob.get(f"/threads/{fork['thread_id']}")).status_code == 404
+
+
+async def test_a_file_belongs_to_who_imports_it(guarded: Server, bob: httpx.AsyncClient, ids: dict[str, str]) -> None:
+    async with httpx.AsyncClient(base_url=guarded.url, headers={"Authorization": "Bearer alice"}) as alice:
+        bundle = (await alice.get(f"/threads/{ids['thread_id']}/export")).content
+    assert (await bob.get(f"/threads/{ids['thread_id']}/export")).status_code == 404
+    assert (await bob.post("/threads/import", content=bundle)).status_code == 409  # as for any id that is taken
+    mine = str(uuid4())
+    done = await bob.post("/threads/import", content=bundle, params={"thread_id": mine})
+    assert done.json() == {"threads": [{"thread_id": mine, "created": True}]}
+    assert (await bob.get(f"/threads/{mine}")).json()["metadata"]["owner"] == "bob"
+    for (run,) in [(await bob.get(f"/threads/{mine}/runs")).json()]:
+        assert run["kwargs"]["config"]["configurable"].get("langgraph_auth_user") is None
+    async with httpx.AsyncClient(base_url=guarded.url, headers={"Authorization": "Bearer alice"}) as alice:
+        assert (await alice.get(f"/threads/{mine}")).status_code == 404
 
 
 async def test_a_handler_may_refuse(bob: httpx.AsyncClient) -> None:

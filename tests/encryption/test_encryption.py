@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -259,3 +260,23 @@ async def test_handlers_that_cannot_be_honoured_are_refused(tmp_path: Path, name
 async def test_a_server_whose_data_would_lie_open_does_not_start(serve: Callable[..., Server]) -> None:
     with pytest.raises(RuntimeError, match="half has one of"):
         serve("half")
+
+
+async def test_a_bundle_is_in_the_clear_and_what_comes_from_it_is_not(
+    serve: Callable[..., Server], tmp_path: Path
+) -> None:
+    server = serve("encryption")
+    client = server.client()
+    thread = await converse(client, everywhere=False)
+    other = str(uuid4())
+    async with server.http as http:
+        bundle = (await http.get(f"/threads/{thread}/export")).content
+        assert SECRET.encode() in bundle
+        done = await http.post("/threads/import", content=bundle, params={"thread_id": other})
+        assert done.json() == {"threads": [{"thread_id": other, "created": True}]}
+    states = [(await client.threads.get_state(one))["values"] for one in (thread, other)]
+    assert states[0] == states[1]
+    assert SECRET in str(states[1])
+    assert planted(tmp_path / "data") == []
+    server.term()
+    assert planted(tmp_path / "data") == []
