@@ -12,6 +12,7 @@ from typing import Any
 from threadmill_checkpoints.saver.parts import Part
 from threadmill_checkpoints.serde import NUMBERS
 
+NESTING = (dict, list)
 BYTES = 64 * 2**20  # of packed messages, of all threads together
 
 
@@ -93,4 +94,6 @@ class Hot:
 
 
 def _copied(value: Any) -> Any:
-    return copy.deepcopy(value) if isinstance(value, dict | list) else value
+    if not isinstance(value, NESTING):
+        return value
+    return copy.deepcopy(value) if value else value.copy()  # most are empty
