@@ -55,8 +55,9 @@ compatibility: install ## Try every client anew and write docs/compatibility.md
 	RECORD=1 $(BIN)/pytest tests/clients
 	PYTHONPATH=tests $(BIN)/python tests/docs/test_compatibility.py
 
-bench: install ## Side by side with the in-process floor and the reference server
+bench: install ## Side by side with the in-process floor and the reference server; the checkpointer beside LangGraph's
 	$(BIN)/python bench/run.py
+	$(BIN)/python bench/checkpointer.py
 
 clean:
 	rm -rf web/node_modules server/threadmill/page $(VENV) .threadmill .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/clients/js/node_modules
