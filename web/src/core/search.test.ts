@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { matches, pieces } from './search.ts'
+import { matches, pieces, ranked } from './search.ts'
 
 test('a title matches when it has each word', () => {
   assert.ok(matches('Café in the Straße', 'cafe THE'))
@@ -17,4 +17,10 @@ test('what was found is marked, and markup stays text', () => {
     { text: 'c', found: true },
   ])
   assert.deepEqual(pieces('[[1, 2'), [{ text: '[[1, 2', found: false }])
+})
+
+test('what begins with the query comes first, the rest as it was', () => {
+  const all = ['An order', 'Orders', 'None', 'Reorder', 'ordinary order']
+  assert.deepEqual(ranked(all, (one) => one, 'order'), ['Orders', 'An order', 'Reorder', 'ordinary order'])
+  assert.deepEqual(ranked(all, (one) => one, ' '), all)
 })

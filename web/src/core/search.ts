@@ -23,3 +23,11 @@ export function pieces(snippet: string): Piece[] {
     .map((text, place) => ({ text, found: place % 2 === 1 }))
     .filter((one) => one.text)
 }
+
+/** Those that match, before others those that begin with what is looked for. */
+export function ranked<T>(all: readonly T[], title: (one: T) => string, query: string): T[] {
+  const first = fold(query.trim())
+  const found = all.filter((one) => matches(title(one), query.trim()))
+  const begins = (one: T): number => (first && fold(title(one)).startsWith(first) ? 0 : 1)
+  return found.sort((a, b) => begins(a) - begins(b)) // stable: else as they were
+}
