@@ -34,8 +34,8 @@ export interface Options {
   signal?: AbortSignal
 }
 
-/** The answer as JSON. Raises ApiError for what the server refuses, TypeError when it cannot be reached. */
-export async function api<T>(path: string, options: Options = {}): Promise<T> {
+/** Raises ApiError for what the server refuses, TypeError when it cannot be reached. */
+async function ask(path: string, options: Options): Promise<Response> {
   const { body, ...rest } = options
   const headers: Record<string, string> = { ...options.headers }
   if (token.value) headers.authorization = `Bearer ${token.value}`
@@ -46,11 +46,20 @@ export async function api<T>(path: string, options: Options = {}): Promise<T> {
     headers,
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
   })
+  if (answer.ok) return answer
   const text = await answer.text()
-  if (answer.ok) return (text ? JSON.parse(text) : null) as T
   if (answer.status === 401 || answer.status === 403) refused.value = answer.status === 401
   throw new ApiError(answer.status, detailOf(text) ?? `${answer.status} ${answer.statusText}`)
 }
+
+/** The answer as JSON. */
+export async function api<T>(path: string, options: Options = {}): Promise<T> {
+  const text = await (await ask(path, options)).text()
+  return (text ? JSON.parse(text) : null) as T
+}
+
+/** The answer as a file. */
+export const file = async (path: string): Promise<Blob> => (await ask(path, {})).blob()
 
 function detailOf(text: string): string | null {
   try {
