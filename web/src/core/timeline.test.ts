@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { turnOf } from './turns.ts'
-import { changes, line, steps } from './timeline.ts'
+import { begun, changes, line, steps } from './timeline.ts'
 import type { Message } from './wire.ts'
 
 const columns = ['id', 'parent', 'new', 'removed', 'source', 'step', 'next', 'time', 'run']
@@ -31,17 +31,21 @@ test('the line to a step leaves other branches out', () => {
   assert.deepEqual([...line(steps(tree), null)], [])
 })
 
-test('states differ by key, and in messages by message', () => {
+test('states differ in messages, message by message, and by key', () => {
   const one = { type: 'human', id: '1', content: 'a' }
   const two = { type: 'ai', id: '2', content: 'b' }
-  assert.deepEqual(changes({ messages: [one], n: 1, gone: 0 }, { messages: [{ ...one, content: 'c' }, two], n: 1, list: [1] }), [
+  const changed = { ...one, content: 'c' }
+  assert.deepEqual(changes({ channels: { gone: { a: 0 }, list: { b: [1] } }, a: { messages: [one] }, b: { messages: [changed, two] } }), [
+    { key: 'messages', id: '1', before: one, after: changed },
+    { key: 'messages', id: '2', before: undefined, after: two },
     { key: 'gone', before: 0, after: undefined },
     { key: 'list', before: undefined, after: [1] },
-    { key: 'messages', id: '1', before: one, after: { ...one, content: 'c' } },
-    { key: 'messages', id: '2', before: undefined, after: two },
   ])
-  assert.deepEqual(changes({ n: { a: 1 } }, { n: { a: 1 } }), [])
-  assert.deepEqual(changes(null, { n: [] }), [{ key: 'n', before: undefined, after: [] }])
+  assert.deepEqual(begun({ messages: [one], n: 0 }), [
+    { key: 'messages', id: '1', before: undefined, after: one },
+    { key: 'n', before: undefined, after: 0 },
+  ])
+  assert.deepEqual(begun(null), [])
 })
 
 test('what a tool answered is shown where it was called', () => {

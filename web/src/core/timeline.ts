@@ -1,6 +1,6 @@
 /** The checkpoints of a thread as steps, and in what two states differ. */
 
-import type { Json } from './wire.ts'
+import type { Json, Message } from './wire.ts'
 
 export interface Step {
   id: string
@@ -44,6 +44,13 @@ export function line(all: readonly Step[], last: string | null): Set<string> {
   return found
 }
 
+/** The answer of `GET /threads/{id}/diff`, as far as the page reads it. */
+export interface Diff {
+  channels: Record<string, { a?: Json; b?: Json }>
+  a: { messages: Message[] }
+  b: { messages: Message[]; tokens: { total_tokens: number }; seconds: number }
+}
+
 export interface Change {
   /** A key of the state; for a message `messages`, with its id. */
   key: string
@@ -53,27 +60,17 @@ export interface Change {
   after: Json
 }
 
-/** Key by key, and message by message. */
-export function changes(before: Json, after: Json): Change[] {
-  const keys = [...new Set([...Object.keys(before ?? {}), ...Object.keys(after ?? {})])].sort()
-  return keys.flatMap((key) => {
-    const [old, now] = [before?.[key], after?.[key]]
-    if (same(old, now)) return []
-    const listed = Boolean(old?.length || now?.length)
-    if (listed && named(old ?? []) && named(now ?? [])) return entries(key, old ?? [], now ?? [])
-    return [{ key, before: old, after: now }]
-  })
+/** Message by message, then key by key. */
+export function changes({ channels, a, b }: Pick<Diff, 'channels'> & { a: { messages: Message[] }; b: { messages: Message[] } }): Change[] {
+  const old = new Map(a.messages.map((one) => [one.id, one]))
+  const now = new Map(b.messages.map((one) => [one.id, one]))
+  const said = [...new Set([...old.keys(), ...now.keys()])].map((id) => ({ key: 'messages', id, before: old.get(id), after: now.get(id) }))
+  return [...said, ...Object.entries(channels).map(([key, side]) => ({ key, before: side.a, after: side.b }))]
 }
 
-const same = (one: Json, other: Json): boolean => JSON.stringify(one) === JSON.stringify(other)
-
-const named = (value: Json): value is { id: string }[] =>
-  Array.isArray(value) && value.every((one) => typeof one?.id === 'string' && typeof one.type === 'string')
-
-function entries(key: string, before: { id: string }[], after: { id: string }[]): Change[] {
-  const old = new Map(before.map((one) => [one.id, one]))
-  const now = new Map(after.map((one) => [one.id, one]))
-  return [...new Set([...old.keys(), ...now.keys()])]
-    .map((id) => ({ key, id, before: old.get(id), after: now.get(id) }))
-    .filter((one) => !same(one.before, one.after))
+/** Of the first step: all that is there. */
+export function begun(values: Json): Change[] {
+  const { messages, ...others } = values ?? {}
+  const said = { a: { messages: [] }, b: { messages: messages ?? [] } }
+  return changes({ channels: Object.fromEntries(Object.entries(others).map(([key, b]) => [key, { b }])), ...said })
 }

@@ -1,13 +1,15 @@
 import { useComputed, useSignal, useSignalEffect } from '@preact/signals'
+import { useEffect } from 'preact/hooks'
 import { api } from '../../app/api.ts'
 import { earlier, read } from '../../app/at.ts'
 import { language } from '../../app/lang.ts'
 import { open, route } from '../../app/route.ts'
 import { rows, thread } from '../../app/state.ts'
 import { common } from '../../app/words.ts'
-import { changes, line, steps, type Change, type Step, type Tree } from '../../core/timeline.ts'
+import { begun, changes, line, steps, type Change, type Diff, type Step, type Tree } from '../../core/timeline.ts'
 import type { Json } from '../../core/wire.ts'
 import { Button, IconButton } from '../../ui/button.tsx'
+import { toast } from '../../ui/toast.tsx'
 import { t } from './words.ts'
 
 const PAGE = 200
@@ -76,7 +78,7 @@ export function Timeline({ thread: id, close }: { thread: string; close: () => v
           </li>
         )}
       </ol>
-      <Inspector thread={id} at={chosen ?? head.value} />
+      <Inspector thread={id} step={(all.value ?? []).find((one) => one.id === (chosen ?? head.value)) ?? null} />
     </aside>
   )
 }
@@ -95,47 +97,56 @@ const clock = (at: number): string =>
 
 interface Seen {
   at: string
-  values: Json
   changed: Change[]
+  took: string
 }
 
-function Inspector({ thread: id, at }: { thread: string; at: string | null }) {
+/** What the step did to the state, as the server compares it with the step before; the whole state when it is asked for. */
+function Inspector({ thread: id, step }: { thread: string; step: Step | null }) {
   const seen = useSignal<Seen | null>(null)
-  const missing = useSignal(false)
-  const wanted = useSignal(at)
-  wanted.value = at
-  useSignalEffect(() => {
-    const one = wanted.value
-    if (one === null) return
-    const known = earlier.value
+  const whole = useSignal<{ at: string; values: Json } | null>(null)
+  const at = step?.id ?? null
+  const values = async () => (earlier.peek()?.at === at ? earlier.peek()! : await read(id, at!)).values
+  const look = async (): Promise<Seen> => {
+    if (step!.parent === null) return { at: at!, changed: begun(await values()), took: '' }
+    const found = await api<Diff>(`threads/${id}/diff?a=${step!.parent}&b=${at}`)
+    const { seconds, tokens } = found.b
+    const took = [t('seconds', { n: seconds.toFixed(2) }), ...(tokens.total_tokens ? [t('tokens', { n: tokens.total_tokens })] : [])]
+    return { at: at!, changed: changes(found), took: took.join(' · ') }
+  }
+  useEffect(() => {
+    if (at === null) return
     let over = false
-    const look = async () => {
-      const state = known?.at === one ? known : await read(id, one)
-      const above = state.parent === null ? null : await read(id, state.parent)
-      if (over) return
-      missing.value = state.createdAt === null
-      seen.value = { at: one, values: state.values, changed: changes(above?.values ?? {}, state.values ?? {}) }
+    look().then(
+      (found) => {
+        if (!over) seen.value = found
+      },
+      (error: Error) => toast(error.message),
+    )
+    return () => {
+      over = true
     }
-    look().catch(() => {})
-    return () => (over = true)
-  })
+  }, [at])
   if (at === null) return null
   const state = seen.value?.at === at ? seen.value : null
+  const open = async () => {
+    if (whole.value?.at !== at) whole.value = { at, values: await values() }
+  }
   return (
-    <section class="inspector" aria-label={t('state')} tabindex={0}>
-      {missing.value && <p>{t('missing')}</p>}
+    <section class="inspector" aria-label={t('state')} tabindex={0} key={at}>
       {state === null ? (
         <p class="hint">{t('loading')}</p>
       ) : (
         <>
           <h3>{t('changed')}</h3>
+          {state.took && <p class="hint">{state.took}</p>}
           {state.changed.length === 0 && <p class="hint">{t('unchanged')}</p>}
           {state.changed.map((one) => (
             <Changed key={`${one.key} ${one.id}`} change={one} />
           ))}
-          <details>
+          <details onToggle={(event) => event.currentTarget.open && void open().catch((error: Error) => toast(error.message))}>
             <summary>{t('whole')}</summary>
-            <pre tabindex={0}>{JSON.stringify(state.values, null, 2)}</pre>
+            {whole.value?.at === at && <pre tabindex={0}>{JSON.stringify(whole.value.values, null, 2)}</pre>}
           </details>
         </>
       )}

@@ -7,7 +7,6 @@ export const table = {
     hide: 'Hide the timeline',
     earlier: 'You see an earlier step, of {when}. A message goes on from here.',
     loading: 'Loading…',
-    missing: 'This step is not there any more.',
     back: 'Back to now',
     continue: 'Continue from here',
     rerun: 'Run on from here',
@@ -31,6 +30,8 @@ export const table = {
     added: 'new',
     removed: 'removed',
     state: 'State',
+    seconds: '{n} s',
+    tokens: '{n} tokens',
     whole: 'The whole state',
   },
   'zh-CN': {
@@ -39,7 +40,6 @@ export const table = {
     hide: '隐藏时间线',
     earlier: '你正在查看 {when} 的一个较早步骤。发送的消息会从这里继续。',
     loading: '加载中…',
-    missing: '该步骤已不存在。',
     back: '回到现在',
     continue: '从这里继续',
     rerun: '从这里运行',
@@ -63,6 +63,8 @@ export const table = {
     added: '新增',
     removed: '已移除',
     state: '状态',
+    seconds: '{n} 秒',
+    tokens: '{n} 个 token',
     whole: '完整状态',
   },
 }
