@@ -119,3 +119,36 @@ def test_everybody_can_use_it(person: Callable[..., BrowserContext], agent: Serv
         page.close()
     if state == "running":
         httpx.post(f"{agent.url}/threads/{thread}/stop", timeout=30)
+
+
+@pytest.mark.parametrize(("language", "scheme", "width"), [("en-US", "light", 1280), ("zh-CN", "dark", 390)])
+def test_everybody_can_use_what_opens(
+    person: Callable[..., BrowserContext], agent: Server, axe: str, language: str, scheme: str, width: int
+) -> None:
+    thread = str(uuid.uuid4())
+    start_run(agent, thread, "Where is order 4711?")
+    size = {"width": width, "height": 800}
+    page = person(locale=language, color_scheme=scheme, viewport=size, reduced_motion="reduce").new_page()
+    page.goto(f"/t/{thread}")
+    expect(page.locator("[data-turns='3'][data-busy=false]")).to_be_visible(timeout=30_000)
+    page.locator("article.human .icon-edit").click()
+    expect(page.locator(".rewrite textarea")).to_be_focused()
+    page.locator("header .icon-download").click()
+    assert broken(page, axe) == [], "an edit, and the menu of files"
+    page.keyboard.press("Escape")
+    page.locator("header .icon-clock").click()
+    page.locator("[data-checkpoint]").nth(1).click()
+    expect(page.locator(".change").first).to_be_visible()
+    assert broken(page, axe) == [], "the timeline"
+    page.keyboard.press("Control+Shift+F")
+    page.locator("#search").fill("order")
+    expect(page.locator(".hit").first).to_be_visible()
+    assert broken(page, axe) == [], "the search"
+    page.keyboard.press("Control+K")
+    expect(page.locator("dialog.palette")).to_be_visible()
+    assert broken(page, axe) == [], "the palette"
+    page.keyboard.press("Escape")
+    page.locator("#search").blur()
+    page.keyboard.press("?")
+    expect(page.locator("dialog.keys")).to_be_visible()
+    assert broken(page, axe) == [], "the keys"

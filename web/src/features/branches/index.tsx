@@ -1,4 +1,4 @@
-import { signal, useComputed } from '@preact/signals'
+import { signal } from '@preact/signals'
 import { useEffect, useRef } from 'preact/hooks'
 import { api, BASE } from '../../app/api.ts'
 import type { Feature } from '../../app/feature.ts'
@@ -12,7 +12,7 @@ import { Button, IconButton } from '../../ui/button.tsx'
 import { Icon } from '../../ui/icon.tsx'
 import { toast } from '../../ui/toast.tsx'
 import './branches.css'
-import { choose, idle, source, start, waysOf } from './path.ts'
+import { choose, ready, source, start, waysOf } from './path.ts'
 import { t } from './words.ts'
 
 /** Kept here, as a turn that is scrolled out of sight is not in the page. */
@@ -23,16 +23,15 @@ let focusOn: { message: string; step: number } | null = null
 const failed = (error: Error): void => toast(error.message)
 
 function Actions({ thread: id, said }: { thread: string; said: Said }) {
-  const ready = useComputed(() => idle(id)).value
-  const found = useComputed(() => waysOf(id, said.key)).value
+  const found = waysOf(id, said.key)
   const { message } = said
   if (!found || !message || said.namespace.length) return null
   const human = said.kind === 'human'
   const { from, checkpoint } = found
   const again = () => void run(id, { input: null, checkpoint_id: from }).catch(failed)
   const fork = () => void forked(id, checkpoint).catch(failed)
-  if (human && editing.value?.message === said.key) return <Rewrite thread={id} said={said} from={from!} ready={ready} />
-  const hint = ready ? {} : { disabled: true, title: t('busy') }
+  if (human && editing.value?.message === said.key) return <Rewrite thread={id} said={said} from={from!} />
+  const hint = ready.value ? {} : { disabled: true, title: t('busy') }
   return (
     <>
       {human && from && said.text && (
@@ -41,13 +40,13 @@ function Actions({ thread: id, said }: { thread: string; said: Said }) {
       {said.kind === 'ai' && from && <IconButton icon="retry" label={t('again')} {...hint} onClick={again} />}
       <IconButton icon="branch" label={t('fork')} {...hint} onClick={fork} />
       {found.choices.map((one) => (
-        <Versions key={one.siblings[0]!.checkpoint_id} thread={id} message={said.key} choice={one} ready={ready} />
+        <Versions key={one.siblings[0]!.checkpoint_id} thread={id} message={said.key} choice={one} />
       ))}
     </>
   )
 }
 
-function Versions({ thread: id, message, choice, ready }: { thread: string; message: string; choice: Choice; ready: boolean }) {
+function Versions({ thread: id, message, choice }: { thread: string; message: string; choice: Choice }) {
   const box = useRef<HTMLSpanElement>(null)
   const { shown, siblings } = choice
   useEffect(() => {
@@ -64,7 +63,7 @@ function Versions({ thread: id, message, choice, ready }: { thread: string; mess
       void choose(id, other!.head).catch(failed)
     }
     const name = t(step < 0 ? 'before' : 'after', { text: other?.preview ?? '' })
-    return <IconButton icon={step < 0 ? 'left' : 'right'} label={name} disabled={!ready || !other} onClick={go} />
+    return <IconButton icon={step < 0 ? 'left' : 'right'} label={name} disabled={!ready.value || !other} onClick={go} />
   }
   return (
     <span class="versions" role="group" aria-label={t('versions')} ref={box}>
@@ -78,12 +77,12 @@ function Versions({ thread: id, message, choice, ready }: { thread: string; mess
   )
 }
 
-function Rewrite({ thread: id, said, from, ready }: { thread: string; said: Said; from: string; ready: boolean }) {
+function Rewrite({ thread: id, said, from }: { thread: string; said: Said; from: string }) {
   const box = useRef<HTMLTextAreaElement>(null)
   useEffect(() => box.current?.focus(), [])
   const text = editing.value!.text
   const submit = () => {
-    if (!ready || !text.trim()) return
+    if (!ready.value || !text.trim()) return
     editing.value = null
     void send(id, reworded(said.message!.content, text.trim()), text.trim(), { checkpoint_id: from })
   }
@@ -111,9 +110,9 @@ function Rewrite({ thread: id, said, from, ready }: { thread: string; said: Said
         onKeyDown={key}
       />
       <div class="rewrite-row">
-        <span class="hint">{ready ? t('kept') : t('busy')}</span>
+        <span class="hint">{ready.value ? t('kept') : t('busy')}</span>
         <Button onClick={() => (editing.value = null)}>{common('cancel')}</Button>
-        <Button kind="main" type="submit" disabled={!ready || !text.trim()}>
+        <Button kind="main" type="submit" disabled={!ready.value || !text.trim()}>
           {t('resend')}
         </Button>
       </div>
@@ -144,18 +143,17 @@ function ForkedFrom() {
   )
 }
 
-/** The last question, when nothing answers it: after a fork, or when its answer was thrown away. */
-function Unanswered({ thread: id, said, last }: { thread: string; said: Said; last: boolean }) {
-  const ready = useComputed(() => idle(id) && !thread(id).value.view.interrupts.length).value
-  if (!last || said.kind !== 'human' || !said.message || !ready) return null
+/** The last question may have no answer: after a fork, or when its answer was thrown away. */
+function Unanswered({ thread: id }: { thread: string }) {
+  if (!ready.value || thread(id).value.view.interrupts.length) return null
   return <IconButton icon="retry" label={t('again')} onClick={() => void run(id, { input: null }).catch(failed)} />
 }
 
-function Under(props: { thread: string; said: Said; last: boolean }) {
+function Under({ thread: id, said, last }: { thread: string; said: Said; last: boolean }) {
   return (
     <>
-      <Unanswered {...props} />
-      <Actions {...props} />
+      {last && said.kind === 'human' && said.message && <Unanswered thread={id} />}
+      <Actions thread={id} said={said} />
     </>
   )
 }

@@ -20,10 +20,11 @@ export const waysOf = (id: string, message: string): Ways | null =>
 
 export const source = computed(() => (known.value?.thread === current.value ? known.value.path.forked_from : null))
 
-export const idle = (id: string): boolean => {
-  const { known: how, view, queue } = thread(id).value
+/** Whether the thread that is shown can be changed: nothing runs in it, or waits to. One for all turns. */
+export const ready = computed(() => {
+  const { known: how, view, queue } = thread(current.value).value
   return how === 'live' && view.in_flight === null && !queue.length
-}
+})
 
 /** What must be the same for the answer to be the same. */
 const basis = computed(() => {
@@ -38,7 +39,7 @@ export async function load(id: string): Promise<void> {
   const path = await api<Path>(`threads/${id}/branches/messages?ids=true`)
   const held = messages(thread(id).value.view)
   if (agrees(path, held)) known.value = { thread: id, path, ways: ways(path, held) }
-  else if (idle(id)) void refresh(id) // another tab chose another branch
+  else if (id === current.peek() && ready.peek()) void refresh(id) // another tab chose another branch
 }
 
 export function start(): void {
