@@ -44,7 +44,12 @@ def test_versions_of_a_question_and_of_an_answer(page: Page, agent: Server) -> N
     expect(versions(answer)).to_contain_text("Version 2 of 2", **LONG)  # type: ignore[arg-type]
     page.reload()
     expect(versions(answer)).to_contain_text("2/2")
+    other = page.context.new_page()
+    other.goto(page.url)
+    expect(versions(other.locator("article.human"))).to_contain_text("2/2")
     versions(asked.nth(0)).get_by_role("button", name="Version before: hello").click()
+    expect(versions(other.locator("article.human").nth(0))).to_contain_text("1/2")
+    other.close()
     expect(asked).to_have_text([re.compile("hello"), re.compile("thanks")])
     expect(replies.nth(0).locator(".markdown")).to_have_text(old, use_inner_text=True)
     expect(versions(asked.nth(0)).get_by_role("button", name="Version after: Where is order 4711?")).to_be_focused()

@@ -45,3 +45,7 @@ def test_an_earlier_step_is_seen_and_gone_on_from(page: Page, agent: Server) -> 
     assert [one["content"] for one in held if one["type"] == "human"] == ["Where is order 4711?", "hello"]
     timeline.get_by_role("checkbox", name="Show other branches").check()
     expect(steps.filter(has_text="other branch").first).to_be_visible()
+    page.goto(f"{now}?at=1ef00000-0000-6000-8000-000000000000")
+    expect(page.get_by_text("There is no such step")).to_be_visible()
+    page.get_by_role("button", name="Back to now").click()
+    expect(page.locator("article.human")).to_have_count(2)

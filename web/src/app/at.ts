@@ -4,7 +4,7 @@ import { computed, effect, signal } from '@preact/signals'
 import { EMPTY, messages, type View } from '../core/view.ts'
 import { turnOf } from '../core/turns.ts'
 import type { Json } from '../core/wire.ts'
-import { api } from './api.ts'
+import { api, ApiError } from './api.ts'
 import { open, route } from './route.ts'
 import { thread } from './state.ts'
 
@@ -19,11 +19,15 @@ export interface Earlier {
 
 const found = signal<Earlier | null>(null)
 
-/** The checkpoint of the address, when it is read. */
-export const earlier = computed(() => {
+const asked = computed(() => {
   const { thread: id, at } = route.value
   return at !== null && found.value?.thread === id && found.value.at === at ? found.value : null
 })
+
+/** The checkpoint of the address, when it is read. */
+export const earlier = computed(() => (asked.value?.createdAt ? asked.value : null))
+/** There is no such checkpoint. */
+export const lost = computed(() => asked.value !== null && asked.value.createdAt === null)
 
 const past = computed<View | null>(() => (earlier.value ? { ...EMPTY, values: earlier.value.values } : null))
 
@@ -52,14 +56,17 @@ effect(() => {
   const { thread: id, at } = route.value
   if (at === null) return
   read(id, at).then(
-    (state) => (found.value = state.createdAt === null ? null : state),
-    () => {},
+    (state) => (found.value = state),
+    (error: unknown) => {
+      if (error instanceof ApiError) found.value = { thread: id, at, values: null, next: [], createdAt: null, parent: null }
+    },
   )
 })
 
 effect(() => {
   const wanted = sought.value
   const { thread: id, at } = route.value
+  if (wanted && wanted.thread !== id) sought.value = null
   if (!wanted || wanted.thread !== id || thread(id).value.known !== 'live') return
   if (turnOf(messages(shown(id)), wanted.message) !== null) return
   if (wanted.checkpoint !== null && at !== wanted.checkpoint) open(id, wanted.checkpoint)

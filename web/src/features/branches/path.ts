@@ -2,7 +2,7 @@
 
 import { computed, effect, signal } from '@preact/signals'
 import { api } from '../../app/api.ts'
-import { current, route } from '../../app/route.ts'
+import { current, open, route } from '../../app/route.ts'
 import { refresh, rows, thread } from '../../app/state.ts'
 import { agrees, ways, type Path, type Ways } from '../../core/branches.ts'
 import { messages } from '../../core/view.ts'
@@ -54,6 +54,7 @@ export function start(): void {
 /** Show another branch and go on from it: on every device, until another one is chosen. */
 export async function choose(id: string, checkpoint: string): Promise<void> {
   await api(`threads/${id}/head`, { method: 'PUT', body: { checkpoint_id: checkpoint } })
+  if (route.peek().at !== null && current.peek() === id) open(id)
   await refresh(id)
   await load(id)
 }

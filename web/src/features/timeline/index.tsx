@@ -1,7 +1,7 @@
 import { signal, useComputed } from '@preact/signals'
 import type { ComponentType } from 'preact'
 import { api } from '../../app/api.ts'
-import { earlier } from '../../app/at.ts'
+import { earlier, lost } from '../../app/at.ts'
 import type { Feature } from '../../app/feature.ts'
 import { language } from '../../app/lang.ts'
 import { open, route } from '../../app/route.ts'
@@ -51,7 +51,7 @@ function Bar({ thread: id }: { thread: string }) {
   return (
     <section class="earlier" role="status">
       <Icon name="clock" />
-      <p>{state ? t('earlier', { when: when(state.createdAt) }) : t('loading')}</p>
+      <p>{state ? t('earlier', { when: when(state.createdAt) }) : lost.value ? t('missing') : t('loading')}</p>
       {state && (
         <Button {...hint} onClick={go}>
           {t('continue')}
@@ -74,5 +74,5 @@ export const feature: Feature = {
   name: 'timeline',
   order: 60,
   slots: { header: Toggle, panel: Panel, dock: Bar },
-  commands: [{ id: 'timeline', title: () => t('show'), keys: 'mod+shift+e', run: () => void toggle(), when: () => !route.value.fresh }],
+  commands: [{ id: 'timeline', title: () => t(wanted.value ? 'hide' : 'show'), keys: 'mod+shift+e', run: () => void toggle(), when: () => !route.value.fresh }],
 }
