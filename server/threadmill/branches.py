@@ -98,7 +98,8 @@ def go_to(
     if at == heads.head(tx, thread_id):
         return at
     try:
-        head = switch(tx, serde, thread_id, at)
+        with sealing.under(sealing.CONTEXT.get() or tx.context_of(thread_id=thread_id)):
+            head = switch(tx, serde, thread_id, at)
     except forks.Unknown:
         raise NotFound(NO_CHECKPOINT.format(at)) from None
     moved(tx, thread_id, serde)

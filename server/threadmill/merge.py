@@ -8,6 +8,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from threadmill import branches, threads
 from threadmill.errors import BadRequest, Conflict, NotFound
 from threadmill.scope import ALL, Scope
+from threadmill_checkpoints import sealing
 from threadmill_checkpoints.database import Tx
 from threadmill_checkpoints.saver import forks, heads
 from threadmill_checkpoints.saver.adopt import adopt
@@ -20,7 +21,8 @@ def promote(tx: Tx, serde: SerializerProtocol, thread_id: str, fork: str) -> str
     for one in (thread_id, fork):
         branches.require_idle(tx, ALL, one)
     try:
-        head = adopt(tx, serde, fork, thread_id)
+        with sealing.under(sealing.CONTEXT.get() or tx.context_of(thread_id=thread_id)):
+            head = adopt(tx, serde, fork, thread_id)
     except forks.Unknown as error:
         raise Conflict(f"{error}.") from None
     branches.moved(tx, thread_id, serde)

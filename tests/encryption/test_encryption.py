@@ -280,3 +280,27 @@ async def test_a_bundle_is_in_the_clear_and_what_comes_from_it_is_not(
     assert planted(tmp_path / "data") == []
     server.term()
     assert planted(tmp_path / "data") == []
+
+
+async def test_branches_say_nothing_on_the_disk(serve: Callable[..., Server]) -> None:
+    server = serve("by_tenant")
+    header = base64.b64encode(json.dumps({"tenant": "acme"}).encode()).decode()
+    async with httpx.AsyncClient(base_url=server.url, headers={"X-Encryption-Context": header}, timeout=30) as http:
+        thread = (await http.post("/threads", json={})).json()["thread_id"]
+        place, said = f"/threads/{thread}", {"messages": [{"role": "user", "content": SECRET}]}
+        for _ in range(2):
+            await http.post(f"{place}/runs/wait", json={"assistant_id": "echo", "input": said})
+        shown = (await http.get(f"{place}/branches/messages")).json()["messages"]
+        async with server.http as nobody:  # who moves the head need not say under which context the thread is
+            moved = await nobody.put(f"{place}/head", json={"checkpoint_id": shown[3]["fork_from"]})
+        head = moved.json()["head"]
+        fork = (await http.post(f"{place}/fork", json={"title": SECRET})).json()
+        assert len((await http.get(f"{place}/branches")).json()["checkpoints"]) == 7
+        await http.post(f"/threads/{fork['thread_id']}/runs/wait", json={"assistant_id": "echo", "input": None})
+        promoted = await http.post(f"{place}/promote", json={"from_thread_id": fork["thread_id"]})
+        assert promoted.json()["head"] not in (None, head)
+        shown = (await http.get(f"{place}/branches/messages")).json()["messages"]
+        assert [one["preview"] for one in shown[3]["siblings"]] == [f"3: {SECRET}"] * 2
+        assert (await http.get(f"/threads/{fork['thread_id']}")).json()["title"] == SECRET
+    server.kill()
+    assert not planted(server.data_dir)
