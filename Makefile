@@ -5,7 +5,7 @@ UV_VERSION := 0.13.8
 VENV := .venv
 BIN := $(VENV)/bin
 PAGE := $(VENV)/.page
-PAGE_SOURCES := $(wildcard web/*.json web/*.ts web/index.html web/public/*) $(shell find web/src -type f)
+PAGE_SOURCES := $(wildcard web/*.json web/*.ts web/index.html web/sw.js web/public/*) $(shell find web/src -type f)
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
 .PHONY: run dev install ui test chaos check format compatibility bench clean

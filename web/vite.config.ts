@@ -3,6 +3,18 @@ import { join } from 'node:path'
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib'
 import { defineConfig, type Plugin } from 'vite'
 
+/** The service worker knows the name of every file. */
+function serviceWorker(): Plugin {
+  return {
+    name: 'service-worker',
+    writeBundle({ dir }) {
+      const files = readdirSync(join(dir!, 'assets')).map((name) => `assets/${name}`)
+      const text = readFileSync('sw.js', 'utf8').replace('FILES = []', `FILES = ${JSON.stringify([...files, 'icon.svg'])}`)
+      writeFileSync(join(dir!, 'sw.js'), text)
+    },
+  }
+}
+
 /** Compressed once, here, so that the server never has to. */
 function compressed(): Plugin {
   return {
@@ -31,7 +43,7 @@ export default defineConfig({
     reportCompressedSize: false,
   },
   worker: { format: 'es' },
-  plugins: [compressed()],
+  plugins: [serviceWorker(), compressed()],
   server: {
     proxy: Object.fromEntries(
       ['/threads', '/runs', '/assistants', '/store', '/feed', '/info', '/ws'].map((path) => [

@@ -163,6 +163,32 @@ def test_what_is_written_without_a_server_is_sent_when_it_is_back(
     assert said == ["What is 15% of 80?", "What is 20% of 80?"]
 
 
+def test_without_a_server_the_page_shows_what_it_saw(person: Callable[..., BrowserContext], agent: Server) -> None:
+    page = person().new_page()
+    thread = begin(page, "What is 15% of 80?")
+    done(page)
+    page.evaluate("navigator.serviceWorker.ready.then(() => true)")
+    kept = "async (key) => (await caches.keys()).length > 0 && (await indexedDB.databases()).length > 0"
+    assert page.evaluate(kept)
+    expect(item(page, thread)).to_be_visible()
+    page.reload()
+    done(page)
+    agent.kill()
+    try:
+        page.reload()
+        expect(last(page)).to_contain_text("12")
+        expect(log(page)).to_contain_text("As this browser saw it")
+        expect(item(page, thread)).to_contain_text("What is 15% of 80?")
+        page.goto("/")
+        expect(box(page)).to_be_visible()
+        item(page, thread).get_by_role("link").click()
+        expect(last(page)).to_contain_text("12")
+    finally:
+        agent.start()
+    now(page)
+    expect(log(page)).not_to_contain_text("As this browser saw it")
+
+
 def test_drafts_belong_to_their_threads_and_outlive_a_reload(page: Page) -> None:
     first = begin(page, "What is 15% of 80?")
     done(page)

@@ -1,4 +1,5 @@
 import { render } from 'preact'
+import { BASE } from './app/api.ts'
 import { begin, Shell } from './app/shell.tsx'
 import { start } from './app/state.ts'
 import './style.css'
@@ -6,3 +7,5 @@ import './style.css'
 render(<Shell />, document.getElementById('app')!)
 begin()
 void start()
+// Not for `make ui`, which has to show changes, and not without https, where browsers have none.
+if (import.meta.env.PROD) void navigator.serviceWorker?.register(new URL('sw.js', BASE)).catch(() => {})
