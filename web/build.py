@@ -30,7 +30,10 @@ LOG_BYTES = 4096
 NPM_CI = ("ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline", "--loglevel=error")
 # A registry that does not answer is given up after seconds, not after the minute that npm waits.
 NPM_NETWORK = ("--fetch-retries=1", "--fetch-retry-mintimeout=1000", "--fetch-timeout=20000")
-SOURCES = ("index.html", "package-lock.json", "package.json", "public", "src", "sw.js", "tsconfig.json", "vite.config.ts")
+SOURCES = (
+    *("index.html", "sw.js", "src", "public"),
+    *("package.json", "package-lock.json", "tsconfig.json", "vite.config.ts"),
+)
 
 
 class BuildError(Exception):
