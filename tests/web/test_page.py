@@ -55,6 +55,7 @@ def test_a_conversation(page: Page) -> None:
     expect(log).to_have_attribute("data-busy", "false")
     item = page.get_by_role("navigation", name="Conversations").get_by_role("link")
     expect(item).to_have_text("Where is order 4711?")
+    expect(tool).to_contain_text(re.compile(r"\d\.\d s"))  # also when it is over
     shown = log.inner_text()
     page.reload()
     expect(log).to_have_text(shown, use_inner_text=True)

@@ -36,10 +36,10 @@ export class Link {
   }
 
   /** Returns what ends it. */
-  watch(thread: string | undefined, since: number, listener: Listener): () => void {
+  watch(thread: string | undefined, since: number, listener: Listener, channels?: string[]): () => void {
     const id = `${this.tab}:${++this.count}`
     this.listeners.set(id, listener)
-    this.say(thread === undefined ? { type: 'watch', id, since } : { type: 'watch', id, thread, since })
+    this.say({ type: 'watch', id, since, ...(thread && { thread }), ...(channels && { channels }) })
     return () => {
       if (this.listeners.delete(id)) this.say({ type: 'unwatch', id })
     }

@@ -4,7 +4,7 @@ import { Hub, type Told } from './hub.ts'
 
 export type Said =
   | { type: 'start'; url: string; token: string | null; lock: string }
-  | { type: 'watch'; id: string; thread?: string; since: number }
+  | { type: 'watch'; id: string; thread?: string; since: number; channels?: string[] }
   | { type: 'unwatch'; id: string }
   | { type: 'wake' }
 
@@ -37,7 +37,7 @@ function hear(port: MessagePort, said: Said): void {
   } else if (said.type === 'watch') {
     tabs.get(port)?.add(said.id)
     owners.set(said.id, port)
-    hub?.watch(said.thread === undefined ? { id: said.id, since: said.since } : { ...said, thread: said.thread })
+    hub?.watch(said)
   } else if (said.type === 'unwatch') {
     tabs.get(port)?.delete(said.id)
     owners.delete(said.id)

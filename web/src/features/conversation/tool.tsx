@@ -3,6 +3,7 @@ import { useEffect } from 'preact/hooks'
 import { plain, type Step } from '../../core/turns.ts'
 import { CopyButton } from '../../ui/copy.tsx'
 import { Icon, type IconName } from '../../ui/icon.tsx'
+import { durationOf, remember } from './durations.ts'
 import { t } from './words.ts'
 
 const ICONS: Record<Step['status'], IconName> = {
@@ -13,7 +14,7 @@ const ICONS: Record<Step['status'], IconName> = {
   stopped: 'stop',
 }
 
-export function ToolCard({ step }: { step: Step }) {
+export function ToolCard({ thread, step }: { thread: string; step: Step }) {
   const { call, status, live } = step
   const state = status === 'stopped' ? t('halted') : t(status)
   const progress = live?.status === 'running' ? live.progress : undefined
@@ -34,7 +35,7 @@ export function ToolCard({ step }: { step: Step }) {
             </span>
           </>
         )}
-        <Took step={step} />
+        <Took thread={thread} step={step} />
       </summary>
       <Part label={t('arguments')} text={pretty(call.args)} />
       {step.result !== null && <Part label={t('result')} text={pretty(step.result)} />}
@@ -42,7 +43,7 @@ export function ToolCard({ step }: { step: Step }) {
   )
 }
 
-function Took({ step }: { step: Step }) {
+function Took({ thread, step }: { thread: string; step: Step }) {
   const now = useSignal(Date.now())
   const running = step.status === 'running' && step.live
   useEffect(() => {
@@ -50,7 +51,10 @@ function Took({ step }: { step: Step }) {
     const timer = setInterval(() => (now.value = Date.now()), 500)
     return () => clearInterval(timer)
   }, [running === null])
-  const ms = step.duration_ms ?? (running ? Math.max(0, now.value - running.started_at) : null)
+  if (step.duration_ms !== null) remember(step.call.id, step.duration_ms)
+  const past = step.status !== 'running' && step.status !== 'waiting' && step.duration_ms === null
+  const took = past ? durationOf(thread, step.call.id) : step.duration_ms
+  const ms = took ?? (running ? Math.max(0, now.value - running.started_at) : null)
   if (ms === null) return null
   return <span class="soft">{t('seconds', { n: (ms / 1000).toFixed(1) })}</span>
 }

@@ -38,7 +38,7 @@ export class Turn extends Component<Props> {
         ))}
         {said.text && (human ? <p class="words">{said.text}</p> : <Markdown text={said.text} live={said.live} />)}
         {said.steps.map((one) => (
-          <ToolCard key={one.call.id} step={one} />
+          <ToolCard key={one.call.id} thread={thread} step={one} />
         ))}
         {said.stopped && <p class="note stopped">{t('stopped')}</p>}
         <Letter said={said} />
