@@ -1,11 +1,13 @@
 """What the page may cost, and that everybody can use it."""
 
+import os
 import re
 import sqlite3
 import time
 import uuid
 from collections.abc import Callable
 from contextlib import closing
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,9 @@ from serving import Server
 from tests.web.talking import box, start_run
 
 SLACK = 5  # the machine that tests may be busy with something else
+LONG = os.environ.get("THREADMILL_CHAOS") == "long"
+EVERY = list(product(["en", "zh-CN"], ["light", "dark"], ["desktop", "phone"]))
+SOME = [("en", "light", "desktop"), ("zh-CN", "dark", "phone")]  # each language, scheme and size
 STANDARDS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 
@@ -98,14 +103,8 @@ def test_everybody_can_use_it(person: Callable[..., BrowserContext], agent: Serv
             "failed": "please fail",
         }
         start_run(agent, thread, asked[state], "odd" if state == "failed" else "agent")
-    # Each language with each scheme and each size, in pairs.
     sizes = {"desktop": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 780}}
-    for language, scheme, size in [
-        ("en", "light", "desktop"),
-        ("zh-CN", "dark", "desktop"),
-        ("en", "dark", "phone"),
-        ("zh-CN", "light", "phone"),
-    ]:
+    for language, scheme, size in EVERY if LONG else SOME:
         page = person(locale=language, color_scheme=scheme, viewport=sizes[size], reduced_motion="reduce").new_page()
         page.goto("/" if state == "empty" else f"/t/{thread}")
         expect(box(page)).to_be_visible()

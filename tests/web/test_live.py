@@ -144,33 +144,11 @@ def test_a_crash_of_the_server_in_the_middle_of_an_answer(person: Callable[..., 
     expect(box(page)).to_have_value("a draft")
 
 
-def test_what_is_written_without_a_server_is_sent_when_it_is_back(
-    person: Callable[..., BrowserContext], agent: Server
-) -> None:
-    page = person().new_page()
-    thread = begin(page, "What is 15% of 80?")
-    done(page)
-    agent.kill()
-    expect(page.locator(".banner.cut")).to_be_visible()
-    say(page, "What is 20% of 80?")
-    expect(page.get_by_text("Waiting to be sent")).to_be_visible()
-    expect(box(page)).to_have_value("")
-    agent.start()
-    now(page)
-    expect(last(page)).to_contain_text("16")
-    done(page)
-    said = [one["content"] for one in snapshot(agent, thread)["messages"] if one["type"] == "human"]
-    assert said == ["What is 15% of 80?", "What is 20% of 80?"]
-
-
-def test_without_a_server_the_page_shows_what_it_saw(person: Callable[..., BrowserContext], agent: Server) -> None:
+def test_without_a_server_one_reads_and_writes_on(person: Callable[..., BrowserContext], agent: Server) -> None:
     page = person().new_page()
     thread = begin(page, "What is 15% of 80?")
     done(page)
     page.evaluate("navigator.serviceWorker.ready.then(() => true)")
-    kept = "async (key) => (await caches.keys()).length > 0 && (await indexedDB.databases()).length > 0"
-    assert page.evaluate(kept)
-    expect(item(page, thread)).to_be_visible()
     page.reload()
     done(page)
     agent.kill()
@@ -178,15 +156,23 @@ def test_without_a_server_the_page_shows_what_it_saw(person: Callable[..., Brows
         page.reload()
         expect(last(page)).to_contain_text("12")
         expect(log(page)).to_contain_text("As this browser saw it")
-        expect(item(page, thread)).to_contain_text("What is 15% of 80?")
+        expect(page.locator(".banner.cut")).to_be_visible()
         page.goto("/")
-        expect(box(page)).to_be_visible()
         item(page, thread).get_by_role("link").click()
         expect(last(page)).to_contain_text("12")
+        say(page, "What is 20% of 80?")
+        expect(page.get_by_text("Waiting to be sent")).to_be_visible()
+        page.reload()
+        expect(page.get_by_text("Waiting to be sent")).to_be_visible()
+        expect(box(page)).to_have_value("")
     finally:
         agent.start()
     now(page)
+    expect(last(page)).to_contain_text("16")
+    done(page)
     expect(log(page)).not_to_contain_text("As this browser saw it")
+    said = [one["content"] for one in snapshot(agent, thread)["messages"] if one["type"] == "human"]
+    assert said == ["What is 15% of 80?", "What is 20% of 80?"]
 
 
 def test_drafts_belong_to_their_threads_and_outlive_a_reload(page: Page) -> None:

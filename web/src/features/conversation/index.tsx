@@ -48,7 +48,7 @@ function Log({ id, list }: { id: string; list: ReturnType<typeof turns> }) {
   const away = useSignal(false)
   const view = useWindow(box, list.length, (index) => guess(list[index]?.text.length ?? 0), {
     key: (index) => list[index]?.key ?? String(index),
-    overscan: list.length <= FEW ? FEW : 6,
+    overscan: list.length <= FEW ? FEW : 3,
     gap: 20,
     padding: 24,
   })
