@@ -3,8 +3,11 @@
 const KEY = 'threadmill.places'
 const kept = new Map<string, number>(JSON.parse(sessionStorage.getItem(KEY) ?? '[]'))
 
+let storing = 0
+
 function store(): void {
-  sessionStorage.setItem(KEY, JSON.stringify([...kept].slice(-50)))
+  clearTimeout(storing)
+  storing = window.setTimeout(() => sessionStorage.setItem(KEY, JSON.stringify([...kept].slice(-50))), 150)
 }
 
 export const places = {
