@@ -98,7 +98,9 @@ def test_a_thread_comes_to_an_empty_server_with_all_that_it_has(source: Server, 
         more = b.post(f"/threads/{talked}/runs/wait", json={"assistant_id": "echo", "input": human("on")}).json()
         assert more["messages"][-1]["content"] == "7: on"
     again = exported(target, talked).content
-    assert len(orjson.loads(again.splitlines()[0])["sections"]) == 7
+    manifest = orjson.loads(again.splitlines()[0])
+    assert len(manifest["sections"]) == 7
+    assert manifest["graph_fingerprint"] == got(source, f"/threads/{talked}/state")["metadata"]["graph_fingerprint"]
 
 
 def test_a_thread_that_waits_goes_on_elsewhere_as_it_would_here(source: Server, target: Server, waits: str) -> None:

@@ -10,6 +10,7 @@ import orjson
 from threadmill import adoption, threads
 from threadmill.bundles.bundle import Bundle
 from threadmill.bundles.redaction import Redaction
+from threadmill.changed import FINGERPRINT
 from threadmill.errors import Conflict, Invalid
 from threadmill.events import log
 from threadmill.events.event import Event
@@ -35,6 +36,7 @@ def pack(tx: Tx, serde: Serializer, scope: Scope, thread_id: str, redaction: Red
     about = {
         "thread_id": thread_id,
         "graph_id": thread.metadata.get("graph_id"),
+        FINGERPRINT: _fingerprint(tx, thread_id),
         "forked_from": row["lineage"],
         "exported_at": stamp(tx.now),
         "redacted": [name.partition(":")[0] for name in redaction.names],
@@ -59,6 +61,13 @@ def pack(tx: Tx, serde: Serializer, scope: Scope, thread_id: str, redaction: Red
             "receipts": receipts,
         },
     )
+
+
+def _fingerprint(tx: Tx, thread_id: str) -> str | None:
+    """Of the graph that the newest checkpoint is of."""
+    head = forks.View(tx, thread_id).get("", None)
+    found: str | None = orjson.loads(head["metadata"]).get(FINGERPRINT) if head and head["metadata"] else None
+    return found
 
 
 def _events(tx: Tx, thread_id: str, redaction: Redaction) -> list[dict[str, Any]]:
