@@ -19,6 +19,7 @@ def test_an_earlier_step_is_seen_and_gone_on_from(page: Page, agent: Server) -> 
     timeline = page.get_by_role("complementary", name="Timeline")
     steps = timeline.locator("[data-checkpoint]")
     expect(timeline.locator("[aria-current=step]")).to_contain_text("now")
+    expect(steps.filter(has_text="Where is order 4711?")).to_have_count(1)
     tool = steps.filter(has_text="then tools").first
     tool.click()
     expect(page).to_have_url(re.compile(r"\?at=[0-9a-f-]+$"))

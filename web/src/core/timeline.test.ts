@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { turnOf } from './turns.ts'
-import { begun, changes, line, steps } from './timeline.ts'
+import { begun, changes, gist, line, steps } from './timeline.ts'
 import type { Message } from './wire.ts'
 
 const columns = ['id', 'parent', 'new', 'removed', 'source', 'step', 'next', 'time', 'run']
@@ -55,4 +55,11 @@ test('what a tool answered is shown where it was called', () => {
     { id: 't', type: 'tool', content: '', tool_call_id: 'c' },
   ] as Message[]
   assert.deepEqual(['h', 'a', 't', 'x'].map((id) => turnOf(held, id)), ['h', 'a', 'a', null])
+})
+
+test('a message in a line', () => {
+  const call = { id: 'c', name: 'look', args: {} }
+  assert.equal(gist({ id: '1', type: 'human', content: 'one\n two' }), 'one two')
+  assert.equal(gist({ id: '1', type: 'ai', content: [{ type: 'text', text: ' ' }], tool_calls: [call, { ...call, name: 'ask' }] }), 'look, ask')
+  assert.equal(gist({ id: '1', type: 'ai', content: 'x'.repeat(500) }).length, 120)
 })

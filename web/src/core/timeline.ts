@@ -1,6 +1,9 @@
 /** The checkpoints of a thread as steps, and in what two states differ. */
 
+import { textOf } from './turns.ts'
 import type { Json, Message } from './wire.ts'
+
+const LONGEST = 120
 
 export interface Step {
   id: string
@@ -49,6 +52,12 @@ export interface Diff {
   channels: Record<string, { a?: Json; b?: Json }>
   a: { messages: Message[] }
   b: { messages: Message[]; tokens: { total_tokens: number }; seconds: number }
+}
+
+/** What a message says, in a line: its words, else the tools that it calls. */
+export function gist(one: Message): string {
+  const text = textOf(one.content).replace(/\s+/g, ' ').trim()
+  return text ? text.slice(0, LONGEST) : (one.tool_calls ?? []).map((call) => call.name).join(', ')
 }
 
 export interface Change {

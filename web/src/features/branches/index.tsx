@@ -1,4 +1,4 @@
-import { signal } from '@preact/signals'
+import { signal, useSignal } from '@preact/signals'
 import { useEffect, useRef } from 'preact/hooks'
 import { api, BASE } from '../../app/api.ts'
 import type { Feature } from '../../app/feature.ts'
@@ -19,6 +19,8 @@ import { t } from './words.ts'
 const editing = signal<{ message: string; text: string } | null>(null)
 /** The button that was pressed is gone with its version: the one in its place gets the focus. */
 let focusOn: { message: string; step: number } | null = null
+
+const GLANCE = 60 // ms
 
 const failed = (error: Error): void => toast(error.message)
 
@@ -149,7 +151,14 @@ function Unanswered({ thread: id }: { thread: string }) {
   return <IconButton icon="retry" label={t('again')} onClick={() => void run(id, { input: null }).catch(failed)} />
 }
 
+/** Not for turns that are only scrolled past. Their place is kept, so nothing moves when they come. */
 function Under({ thread: id, said, last }: { thread: string; said: Said; last: boolean }) {
+  const stays = useSignal(false)
+  useEffect(() => {
+    const timer = setTimeout(() => (stays.value = true), GLANCE)
+    return () => clearTimeout(timer)
+  }, [])
+  if (!stays.value) return null
   return (
     <>
       {last && said.kind === 'human' && said.message && <Unanswered thread={id} />}

@@ -42,12 +42,21 @@ export async function load(id: string): Promise<void> {
   else if (id === current.peek() && ready.peek()) void refresh(id) // another tab chose another branch
 }
 
+/** When nobody scrolls, for it is much to read in a long conversation. Safari cannot tell. Returns what calls it off. */
+function idly(what: () => void): () => void {
+  if (typeof requestIdleCallback === 'undefined') {
+    const timer = setTimeout(what, 100)
+    return () => clearTimeout(timer)
+  }
+  const handle = requestIdleCallback(what, { timeout: 1500 })
+  return () => cancelIdleCallback(handle)
+}
+
 export function start(): void {
   effect(() => {
     if (basis.value === null) return
     const id = current.peek()
-    const timer = setTimeout(() => void load(id).catch(() => {}), 50)
-    return () => clearTimeout(timer)
+    return idly(() => void load(id).catch(() => {}))
   })
 }
 

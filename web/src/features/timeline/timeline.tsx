@@ -6,7 +6,8 @@ import { language } from '../../app/lang.ts'
 import { open, route } from '../../app/route.ts'
 import { rows, thread } from '../../app/state.ts'
 import { common } from '../../app/words.ts'
-import { begun, changes, line, steps, type Change, type Diff, type Step, type Tree } from '../../core/timeline.ts'
+import { begun, changes, gist, line, steps, type Change, type Diff, type Step, type Tree } from '../../core/timeline.ts'
+import { messages } from '../../core/view.ts'
 import type { Json } from '../../core/wire.ts'
 import { Button, IconButton } from '../../ui/button.tsx'
 import { toast } from '../../ui/toast.tsx'
@@ -31,6 +32,8 @@ export function Timeline({ thread: id, close }: { thread: string; close: () => v
     void basis.value
     load(null).catch(() => {})
   })
+  const values = useComputed(() => thread(id).value.view.values) // not with every word that comes
+  const said = useComputed(() => new Map(messages({ values: values.value }).map((one) => [one.id, one]))).value
   const here = useComputed(() => line(all.value ?? [], head.value)).value
   const chosen = route.value.at
   const shown = (all.value ?? []).filter((one) => others.value || here.has(one.id) || one.id === chosen)
@@ -67,6 +70,10 @@ export function Timeline({ thread: id, close }: { thread: string; close: () => v
               {t('step', { kind: kind(one.source), n: one.step })}
               {one.id === head.value && <strong> · {t('head')}</strong>}
               {!here.has(one.id) && ` · ${t('other')}`}
+              {one.new.map((message) => {
+                const known = said.get(message)
+                return known && <span class="step-said">{gist(known)}</span>
+              })}
               <span class="soft">{[clock(one.time), ...about(one)].join(' · ')}</span>
             </button>
           </li>
