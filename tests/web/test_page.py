@@ -38,6 +38,9 @@ def test_the_first_load_is_small() -> None:
         sizes[name.rpartition(".")[2]] += len(gzip.compress((PAGE / name).read_bytes(), 9))
     assert sizes["js"] <= 80_000 and sizes["css"] <= 10_000, sizes
     assert len(names) <= 4  # with the page itself: five requests
+    for lazy, limit in (("highlight", 15_000), ("katex", 80_000)):
+        (chunk,) = (PAGE / "assets").glob(f"{lazy}-*.js")
+        assert len(gzip.compress(chunk.read_bytes(), 9)) <= limit, lazy
     files = json.loads((PAGE / "manifest.json").read_text("utf-8"))["files"]
     assert sum((PAGE / name).stat().st_size for name in files) <= 3_000_000
 

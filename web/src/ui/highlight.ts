@@ -1,19 +1,34 @@
-import hljs from 'highlight.js/lib/core'
-import bash from 'highlight.js/lib/languages/bash'
-import javascript from 'highlight.js/lib/languages/javascript'
-import json from 'highlight.js/lib/languages/json'
-import python from 'highlight.js/lib/languages/python'
-import sql from 'highlight.js/lib/languages/sql'
-import typescript from 'highlight.js/lib/languages/typescript'
-import xml from 'highlight.js/lib/languages/xml'
-import yaml from 'highlight.js/lib/languages/yaml'
+/** Colours for code. Each language is loaded when it is first seen. */
 
-for (const [name, language] of Object.entries({ bash, javascript, json, python, sql, typescript, xml, yaml })) {
-  hljs.registerLanguage(name, language)
+import hljs from 'highlight.js/lib/core'
+
+const LANGUAGES = {
+  bash: () => import('highlight.js/lib/languages/bash'),
+  c: () => import('highlight.js/lib/languages/c'),
+  cpp: () => import('highlight.js/lib/languages/cpp'),
+  css: () => import('highlight.js/lib/languages/css'),
+  diff: () => import('highlight.js/lib/languages/diff'),
+  go: () => import('highlight.js/lib/languages/go'),
+  java: () => import('highlight.js/lib/languages/java'),
+  json: () => import('highlight.js/lib/languages/json'),
+  python: () => import('highlight.js/lib/languages/python'),
+  rust: () => import('highlight.js/lib/languages/rust'),
+  sql: () => import('highlight.js/lib/languages/sql'),
+  typescript: () => import('highlight.js/lib/languages/typescript'), // and JavaScript
+  xml: () => import('highlight.js/lib/languages/xml'),
+  yaml: () => import('highlight.js/lib/languages/yaml'),
+}
+const NAMES: Record<string, keyof typeof LANGUAGES> = {
+  ...{ sh: 'bash', shell: 'bash', console: 'bash', zsh: 'bash', 'c++': 'cpp', golang: 'go', py: 'python', rs: 'rust' },
+  ...{ javascript: 'typescript', js: 'typescript', jsx: 'typescript', ts: 'typescript', tsx: 'typescript' },
+  ...{ html: 'xml', svg: 'xml', yml: 'yaml', jsonc: 'json', patch: 'diff' },
 }
 
-export function colour(code: HTMLElement): void {
+export async function colour(code: HTMLElement): Promise<void> {
   code.dataset.done = '1'
-  const name = code.dataset.lang ?? ''
-  if (hljs.getLanguage(name)) code.innerHTML = hljs.highlight(code.textContent, { language: name, ignoreIllegals: true }).value
+  const told = (code.dataset.lang ?? '').toLowerCase()
+  const language = NAMES[told] ?? (told in LANGUAGES ? (told as keyof typeof LANGUAGES) : null)
+  if (language === null) return
+  if (!hljs.getLanguage(language)) hljs.registerLanguage(language, (await LANGUAGES[language]()).default)
+  code.innerHTML = hljs.highlight(code.textContent, { language, ignoreIllegals: true }).value
 }

@@ -75,7 +75,7 @@ export async function embellish(root: HTMLElement): Promise<void> {
   const formulas = [...root.querySelectorAll<HTMLElement>('.math:not([data-done])')]
   if (codes.some((one) => one.dataset.lang)) {
     const { colour } = await import('./highlight.ts')
-    for (const one of codes) colour(one)
+    await Promise.all(codes.map(colour))
   }
   if (formulas.length) {
     const { default: katex } = await import('katex')
