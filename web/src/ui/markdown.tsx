@@ -1,7 +1,22 @@
+import { signal } from '@preact/signals'
 import { useLayoutEffect, useRef } from 'preact/hooks'
 import { common } from '../app/words.ts'
 import { copyText } from './copy.tsx'
-import { blocksOf, embellish, rendered } from './render.ts'
+
+type Library = typeof import('./render.ts')
+
+/** The parser and the cleaner come with the first text to be shown; until then it is shown as it was written. */
+const library = signal<Library | null>(null)
+let asked = false
+
+function load(): void {
+  if (asked) return
+  asked = true
+  void import('./render.ts').then(
+    (one) => (library.value = one),
+    () => (asked = false),
+  )
+}
 
 interface Shown {
   text: string
@@ -15,36 +30,41 @@ const UNSETTLED = 3 // a list or a table may go on behind a blank line
 export function Markdown({ text, live = false }: { text: string; live?: boolean }) {
   const box = useRef<HTMLDivElement>(null)
   const shown = useRef<Shown>({ text: '', blocks: [], nodes: [] })
+  const made = library.value
   useLayoutEffect(() => {
-    shown.current = update(box.current!, shown.current, text.replace(/\r\n?/g, '\n'))
-  }, [text])
-  useLayoutEffect(() => {
-    if (!live) void embellish(box.current!)
-  }, [text, live])
+    if (made === null) {
+      load()
+      box.current!.textContent = text
+      return
+    }
+    if (!shown.current.nodes.length) box.current!.replaceChildren()
+    shown.current = update(made, box.current!, shown.current, text.replace(/\r\n?/g, '\n'))
+    if (!live) void made.embellish(box.current!)
+  }, [text, live, made])
   return <div class="markdown" ref={box} />
 }
 
-function update(box: HTMLElement, before: Shown, text: string): Shown {
+function update(made: Library, box: HTMLElement, before: Shown, text: string): Shown {
   if (text === before.text) return before
-  const blocks = cut(before, text)
+  const blocks = cut(made, before, text)
   let same = 0
   while (same < blocks.length && blocks[same] === before.blocks[same]) same++
   for (const old of before.nodes.slice(same)) old.remove()
-  const made = blocks.slice(same).map((one) => {
+  const added = blocks.slice(same).map((one) => {
     const node = document.createElement('div')
-    node.append(rendered(one))
+    node.append(made.rendered(one))
     for (const head of node.querySelectorAll('.code-head')) head.append(copyOf(head))
     return node
   })
-  box.append(...made)
-  return { text, blocks, nodes: [...before.nodes.slice(0, same), ...made] }
+  box.append(...added)
+  return { text, blocks, nodes: [...before.nodes.slice(0, same), ...added] }
 }
 
-function cut(before: Shown, text: string): string[] {
+function cut(made: Library, before: Shown, text: string): string[] {
   if (/^ {0,3}\[[^\]]+\]:/m.test(text)) return [text] // links that are defined elsewhere in it
   const grown = before.text && text.startsWith(before.text)
   const kept = grown ? before.blocks.slice(0, -UNSETTLED) : []
-  return [...kept, ...blocksOf(text.slice(kept.join('').length))]
+  return [...kept, ...made.blocksOf(text.slice(kept.join('').length))]
 }
 
 function copyOf(head: Element): HTMLButtonElement {
