@@ -78,6 +78,7 @@ def test_an_idle_device_sees_what_another_starts_and_can_stop_it(
     start_run(agent, thread, "Tell me a story of 3000 words")
     for page in (here, there):
         expect(page.locator("article.human")).to_have_count(2)
+        expect(page.locator("article.ai")).to_have_count(3)  # two before
         spoke(page)
     text = grows(there, "")
     there.get_by_role("button", name="Stop").click()
