@@ -21,13 +21,17 @@ interface Props {
 /** The browser keeps the focus inside, gives it back, and closes it with Escape. */
 function Dialog({ name, close, kind, children }: Props & { name: string; kind: string; children: ComponentChildren }) {
   const box = useRef<HTMLDialogElement>(null)
+  const gone = useRef(false)
   useEffect(() => {
     const element = box.current!
     element.showModal()
-    return () => element.close()
+    return () => {
+      gone.current = true // its event comes later, when perhaps the next one is open
+      element.close()
+    }
   }, [])
   return (
-    <dialog ref={box} class={`over ${kind}`} aria-label={name} onClose={close} onClick={(event) => event.target === box.current && close()}>
+    <dialog ref={box} class={`over ${kind}`} aria-label={name} onClose={() => gone.current || close()} onClick={(event) => event.target === box.current && close()}>
       {children}
     </dialog>
   )
