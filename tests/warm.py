@@ -15,6 +15,7 @@ from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+HERE = Path(__file__).parents[1]
 SETTINGS = "THREADMILL_"
 PRELOADED = [
     *("threadmill.cli", "threadmill.server", "threadmill.app", "threadmill.runtime", "threadmill.logs"),
@@ -68,6 +69,13 @@ class Warm:
             os.kill(self.pid, how)
 
 
+def _is_installed(path: str) -> bool:
+    inside = Path(path).resolve()
+    if not inside.is_relative_to(HERE):
+        return True
+    return inside.relative_to(HERE).parts[:1] in ((".venv",), ("server",), ("checkpoints",))
+
+
 def _run(arguments: list[str], env: dict[str, str], log: str) -> None:
     os.environ.clear()
     os.environ.update(env)
@@ -77,6 +85,7 @@ def _run(arguments: list[str], env: dict[str, str], log: str) -> None:
     out = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     os.dup2(out, 1)
     os.dup2(out, 2)
+    sys.path[:] = [os.getcwd(), *[path for path in sys.path if _is_installed(path)]]  # what the tests import is theirs
     sys.argv = ["threadmill", *arguments]
     from threadmill.cli import main
 

@@ -22,7 +22,8 @@ ELSEWHERE = re.compile(
     # ours: no client knows of them
     r"/threads/\{thread_id\}/(queue|stop|read|digest|snapshot|fork|head|branches|branches/messages|export)$"
     r"|PATCH /threads/\{thread_id\}/runs/\{run_id\}$|/recover$|/webhooks/|GET /feed$|POST /events$|POST /search$"
-    r"|POST /threads/import$"
+    r"|POST /threads/import$|POST /threads/retention$|/forget$|/branches/\{name\}$"
+    r"|/threads/\{thread_id\}/(diff|compare|promote|merge)$"
 )
 PAINS = (
     *("H1", "H2", "H3", "H4", "H5", "C1", "C2", "C3", "C4", "C5", "C6", "C7", "C8"),

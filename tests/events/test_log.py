@@ -172,14 +172,14 @@ def test_a_deleted_thread_takes_its_log_along() -> None:
 async def test_a_heartbeat_is_no_reason_to_read_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A thousand readers that wait would read it hundreds of times a second."""
     world, looks = World(tmp_path), 0
-    page = module._page
+    page = module.page
 
     def counted(*given: Any) -> list[Event]:
         nonlocal looks
         looks += 1
         return page(*given)
 
-    monkeypatch.setattr(module, "_page", counted)
+    monkeypatch.setattr(module, "page", counted)
     await world.start()
     log, database = world.process.log, world.process.database
     tail = log.tail("a", 0, 0.005)

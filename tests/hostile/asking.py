@@ -26,6 +26,8 @@ class Api:
             "checkpoint_id": http.get(f"{place}/state").json()["checkpoint_id"],
             "cron_id": cron["cron_id"],
             "namespace": "child",
+            "name": "Branch",
+            "message_id": "none",
         }
 
     def operations(self) -> Iterator[tuple[str, str, dict[str, Any]]]:

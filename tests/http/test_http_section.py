@@ -135,8 +135,9 @@ async def test_everything_below_a_prefix(serve: Callable[..., Server], how: str)
     server = serve({"MOUNT_PREFIX": "/agent"}) if how == "env" else serve(http={"mount_prefix": "/agent/"})
     async with server.http as http:
         assert (await http.get("/ok")).status_code == 200
-        for path in ("/info", "/docs", "/threads", "/agents/info", "/agent"):
+        for path in ("/info", "/docs", "/threads", "/agents/info"):
             assert (await http.get(path)).status_code == 404, path
+        assert (await http.get("/agent")).headers["location"] == "agent/", "where the page is"
         assert (await http.get("/agent/docs")).status_code == 200
         assert {"url": "/agent"} in (await http.get("/agent/openapi.json")).json()["servers"]
     client = get_client(url=f"{server.url}/agent")

@@ -68,6 +68,7 @@ def test_a_walk_over_all_routes_meets_what_is_described(walk: Walk, spec: dict[s
     thread_id, run_id = a_thread(walk, none)
     runs(walk, thread_id, run_id, none)
     branches(walk, none)
+    keeping(walk, none)
     people(walk)
     protocol(walk, none)
     store(walk)
@@ -227,6 +228,28 @@ def branches(walk: Walk, none: str) -> None:
     walk("GET", f"{place}?include=lineage")
     walk("POST", "/search", {"query": "one", "thread_ids": [thread_id]})
     walk("POST", "/search", {"query": ""})
+
+
+def keeping(walk: Walk, none: str) -> None:
+    """What is carried away, thinned out and forgotten."""
+    thread_id = walk("POST", "/threads", {"metadata": {"graph_id": "echo"}})["thread_id"]
+    place = f"/threads/{thread_id}"
+    for said in ("one", "two"):
+        walk("POST", f"{place}/runs/wait", {"assistant_id": "echo", "input": {"messages": [said]}})
+    for form in ("json", "markdown", "bundle", "none"):
+        walk("GET", f"{place}/export?format={form}")
+    walk("GET", f"/threads/{none}/export")
+    told = {"format": "threadmill-transcript", "messages": [{"role": "user", "content": "from elsewhere"}]}
+    walk("POST", "/threads/import", told)
+    walk("POST", "/threads/import", {"format": "none"})
+    for dry_run in (True, False):
+        walk("POST", "/threads/retention", {"thread_ids": [thread_id], "keep_all_days": 0, "dry_run": dry_run})
+    walk("POST", "/threads/retention", {"thread_ids": [thread_id], "keep_all_days": -1})
+    first, second, *_ = walk("GET", f"{place}/state")["values"]["messages"]
+    walk("POST", f"{place}/messages/{first['id']}/forget")
+    walk("POST", f"{place}/messages/{none}/forget")
+    walk("POST", f"/messages/{second['id']}/forget")
+    walk("POST", f"/messages/{none}/forget")
 
 
 def people(walk: Walk) -> None:

@@ -71,8 +71,11 @@ class Hot:
     def keep(self, thread_id: str, item: Any, part: Part) -> None:
         if type(item) not in NUMBERS:
             return
+        try:
+            kept = _Kept(item, {name: _copied(one) for name, one in vars(item).items()}, part)
+        except Exception:  # of what it holds, such as an open file
+            return
         of = self._threads.setdefault(thread_id, _Thread())
-        kept = _Kept(item, {name: _copied(one) for name, one in vars(item).items()}, part)
         of.by_message[id(item)] = kept
         if part.at is not None:
             of.by_blob[part.at[1]] = kept
