@@ -34,7 +34,7 @@ class Query(Body):
     cursor: str | None = None
 
 
-@router.post("/search", responses=answers.answers(Found, 501))
+@router.post("/search", responses=answers.answers(Found, 400, 501))
 async def search(body: Query, here: Here, me: Me) -> Response:
     """Newest first. `next_cursor` is null at the end."""
     before = _number(body.cursor)
