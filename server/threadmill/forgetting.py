@@ -17,6 +17,7 @@ from threadmill.errors import Conflict, NotFound
 from threadmill.events.event import Event, pack, unpack
 from threadmill.events.log import EventLog
 from threadmill.scope import ALL, Scope
+from threadmill_checkpoints import sealing
 from threadmill_checkpoints.database import Database, Row, Tx
 from threadmill_checkpoints.saver import forgetting
 from threadmill_checkpoints.saver.erasing import Erasure
@@ -74,9 +75,11 @@ class Forgetting:
             if threads.exists(tx, ALL, one) and threads.get(tx, ALL, one).status == "busy":
                 raise Conflict(BUSY.format(one))
         erasure = forgetting.wanted(tx, self.serde, message_id, among)
-        counts = forgetting.erase(tx, self.serde, among, erasure)
+        with sealing.under(sealing.CONTEXT.get() or tx.context_of(thread_id=among[0])):  # parts are shared under one
+            counts = forgetting.erase(tx, self.serde, among, erasure)
         for one in among:
-            self._of_thread(tx, one, erasure, counts)
+            with sealing.under(tx.context_of(thread_id=one)):
+                self._of_thread(tx, one, erasure, counts)
             tx.on_commit(partial(self.log.reread, one))
             tx.on_commit(partial(self.memory.forget_thread, one))
         return Forgotten(sorted(erasure.ids), among, counts)

@@ -1,6 +1,7 @@
 """Threads as files: out of one server, into an empty one, and on from there."""
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -325,6 +326,20 @@ def test_threads_are_listed_shown_and_deleted_here_and_at_a_server(source: Serve
         assert run("threads", "rm", thread, *where, "--json") == {"deleted": [thread]}
         failed = CliRunner().invoke(cli, ["threads", "show", thread, *map(str, where)])
         assert (failed.exit_code, "not found" in failed.stderr) == (1, True)
+
+
+def test_a_server_forks_and_searches_for_the_command_line(source: Server) -> None:
+    thread = ran(source, "echo", human("a zebra crosses"))
+    made = run("threads", "fork", thread, "--title", "Elsewhere", "--url", source.url, "--json")
+    assert made["forked_from"] == thread
+    assert got(source, f"/threads/{made['thread_id']}")["title"] == "Elsewhere"
+    whole = got(source, f"/threads/{thread}/state")["values"]
+    assert got(source, f"/threads/{made['thread_id']}/state")["values"] == whole
+    for _ in range(100):  # the index follows a little later
+        if hits := run("threads", "search", "zebra", "--url", source.url, "--json")["hits"]:
+            break
+        time.sleep(0.05)
+    assert thread in [one["thread_id"] for one in hits]
 
 
 def test_a_directory_that_a_server_has_is_only_read(source: Server, talked: str) -> None:

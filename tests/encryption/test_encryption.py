@@ -304,3 +304,29 @@ async def test_branches_say_nothing_on_the_disk(serve: Callable[..., Server]) ->
         assert (await http.get(f"/threads/{fork['thread_id']}")).json()["title"] == SECRET
     server.kill()
     assert not planted(server.data_dir)
+
+
+async def test_a_sealed_message_is_forgotten_too(serve: Callable[..., Server]) -> None:
+    server = serve("by_tenant")
+    acme = of(server, "acme")
+    thread = (await acme.threads.create())["thread_id"]
+    said = {"messages": [{"role": "user", "content": SECRET}]}
+    await acme.runs.wait(thread, "echo", input=said)
+    first: Any = await acme.threads.get_state(thread)
+    asked, answered = first["values"]["messages"]
+    async with server.http as http:
+        for one in (asked, answered):
+            told = await http.post(f"/threads/{thread}/messages/{one['id']}/forget")
+            assert told.status_code == 200, server.log[-3000:]
+    shown = [
+        await acme.threads.get(thread),
+        await acme.threads.get_state(thread),
+        await acme.threads.get_history(thread),
+    ]
+    shown += [await acme.runs.list(thread)]
+    assert SECRET not in json.dumps(shown)
+    assert [one["content"] for one in shown[1]["values"]["messages"]] == ["[forgotten]"] * 2
+    served = serve("by_tenant")  # anew, from what is stored
+    later = await of(served, "acme").runs.wait(thread, "echo", input=said)
+    assert [one["content"] for one in later["messages"]][:2] == ["[forgotten]"] * 2
+    assert later["messages"][-1]["content"].endswith(SECRET)

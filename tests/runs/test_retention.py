@@ -18,7 +18,7 @@ from threadmill import assistants, threads
 from threadmill.errors import NotFound
 from threadmill.events.log import EventLog
 from threadmill.langgraph_json.checkpointer import RetentionConfig
-from threadmill.retention import Retention, Ttl, clear_ttl, find, set_default, set_ttl
+from threadmill.retention import Generations, Retention, Ttl, clear_ttl, find, set_default, set_ttl
 from threadmill.runs import queue
 from threadmill.runs.submit import Request, submit
 from threadmill.scope import ALL, Scope
@@ -330,3 +330,28 @@ async def test_the_saver_prunes_as_its_base_class_says(saver: SqliteSaver, datab
     assert await stored(database) == []
     with pytest.raises(ValueError, match="strategy"):
         await saver.aprune([PLACE], strategy="some")
+
+
+async def test_the_sweep_thins_out_what_is_old(database: SqliteDatabase, saver: SqliteSaver, clock: Clock) -> None:
+    """All threads in turn, a few at a time; what is young, and the ends of turns, stay."""
+    graph = StateGraph(Log).add_node("say", say("x")).add_edge(START, "say").compile(checkpointer=saver)
+    for place in (PLACE, OTHER):
+        await database.write(threads.create, place)
+        for _ in range(3):
+            await graph.ainvoke({"log": []}, {"configurable": {"thread_id": place}})
+    keeping = Retention(
+        database, EventLog(database, Signals()), saver.serde.loads_typed, RetentionConfig(sweep_limit=1), 1000,
+        Generations(timedelta(days=1), timedelta(days=300)),
+    )  # fmt: skip
+    clock.now = datetime.now(UTC)
+    assert await keeping.thin() == 0
+    clock.forward(days=2)
+    before = (await graph.aget_state(HERE)).values
+    gone = [await keeping.thin() for _ in range(6)]
+    assert sorted(gone) == [0, 0, 0, 0, 6, 6], "each thread once, one at a time"
+    left = [one async for one in graph.aget_state_history(HERE)]
+    assert len(left) == 3 and left[0].values == before
+    clock.forward(days=400)
+    for _ in range(3):
+        await keeping.thin()
+    assert [one.values async for one in graph.aget_state_history(HERE)] == [before]

@@ -103,10 +103,15 @@ def _kept_roots(tx: Tx, thread_id: str, rows: list[Row], since: Since, keep: Col
         at = made_at(one)
         # An end of a branch has nothing below it; where branches part, there are several.
         lasting = at is None or one in named or len(after) != 1
-        # Of what was pruned between two ends of turns, nothing tells but that they are of two runs.
-        turn = any(child["source"] != "loop" or child["run_id"] != row["run_id"] for child in after)
+        turn = any(_begins_a_turn(child, row) for child in after)
         if lasting or (at and (at >= since.everything or (turn and at >= since.turns))):
             yield one
+
+
+def _begins_a_turn(child: Row, row: Row) -> bool:
+    """Of what was pruned between two ends of turns, nothing tells but that they are of two runs, or that steps lack."""
+    steps_on = row["step"] is not None and child["step"] == row["step"] + 1
+    return child["source"] != "loop" or child["run_id"] != row["run_id"] or not steps_on
 
 
 def needed(tx: Tx, thread_id: str) -> set[str]:
@@ -135,7 +140,8 @@ def _waiting(tx: Tx, thread_id: str) -> set[str]:
 def _rows(tx: Tx, thread_id: str) -> list[Row]:
     return tx.all(
         "SELECT checkpoint_ns, checkpoint_id, parent_checkpoint_id, root_id, run_id, "
-        "json_extract(CAST(metadata AS TEXT), '$.source') AS source FROM checkpoints WHERE thread_id = :thread_id",
+        "json_extract(CAST(metadata AS TEXT), '$.source') AS source, "
+        "json_extract(CAST(metadata AS TEXT), '$.step') AS step FROM checkpoints WHERE thread_id = :thread_id",
         thread_id=thread_id,
     )
 
