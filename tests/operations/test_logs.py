@@ -82,7 +82,7 @@ def test_a_failing_run_names_the_request(server: Server) -> None:
 def of_unexpected_error(server: Server, request_id: str) -> tuple[httpx.Response, list[dict[str, Any]]]:
     thread = run(server, "hidden", "x").headers["content-location"].split("/")[2]
     path = f"/threads/{thread}/state"
-    answer = httpx.get(server.url + path, headers={"x-request-id": request_id})
+    answer = httpx.post(server.url + path, json={"values": {}}, headers={"x-request-id": request_id})
     return answer, said(server, level="error", path=path)
 
 

@@ -196,6 +196,7 @@ function settle(id: string): void {
 const keeping = new Map<string, number>()
 
 function keep(id: string): void {
+  const soon = thread(id).peek().view.in_flight === null ? 0 : 500 // what has ended may be the last that this page hears
   clearTimeout(keeping.get(id))
   keeping.set(
     id,
@@ -207,7 +208,7 @@ function keep(id: string): void {
       await cache.put(`thread:${id}`, { thread: now, at: Date.now() })
       for (const old of last.splice(CACHED - 1)) await cache.delete(`thread:${old}`)
       await cache.put('lately', [id, ...last])
-    }, 500),
+    }, soon),
   )
 }
 
