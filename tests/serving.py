@@ -48,6 +48,7 @@ class Server(Remote):
 
     def __init__(self, data_dir: Path, config: Path = KIT, env: Mapping[str, str] | None = None) -> None:
         self.data_dir, self.config, self.port = data_dir, config, free_port()
+        self.cold = False  # else its memory is in part that of the process it was forked from
         super().__init__(f"http://127.0.0.1:{self.port}")
         self.log_file = data_dir.parent / f"{data_dir.name}.log"
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("THREADMILL_")}
@@ -60,7 +61,7 @@ class Server(Remote):
 
     def start(self) -> "Server":
         command = ["serve", "--config", str(self.config), "--port", str(self.port), "--data-dir", str(self.data_dir)]
-        if warm.can_be(self.env):
+        if not self.cold and warm.can_be(self.env):
             self.process = warm.Warm(command, self.env, self.log_file)
         else:
             with self.log_file.open("ab") as out:

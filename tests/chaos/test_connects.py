@@ -109,6 +109,7 @@ async def test_connections_leave_nothing_behind(
 ) -> None:
     # With a small ring the story itself soon takes all the memory that it may.
     server = victims(PROJECT, THREADMILL_PING="1", THREADMILL_HEARTBEAT="1", THREADMILL_RING_BYTES="65536")
+    server.cold = True
     server.start()
     plan: Plan = [(kind, goodbye) for kind in KINDS for goodbye in (True, False)] * (CONNECTS // 6 + 1)
     chance.shuffle(plan)
@@ -184,6 +185,7 @@ async def test_who_only_waits_costs_nothing(
 ) -> None:
     """Each waits for a thread of its own, with the default heartbeat and ping."""
     server = victims(PROJECT)
+    server.cold = True
     server.start()
     assert server.process is not None
     process = psutil.Process(server.process.pid)
