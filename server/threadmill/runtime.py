@@ -36,7 +36,7 @@ from threadmill.metrics import Metrics, Snapshot
 from threadmill.retention import MONTH, Generations, Retention, set_default
 from threadmill.runs import queue, recovery, run, steering
 from threadmill.runs.executor import Executor
-from threadmill.runs.run import Action, Run
+from threadmill.runs.run import REASONS, Action, Run
 from threadmill.runs.stall import StallWatch
 from threadmill.runs.submit import Request, Submitted, submit
 from threadmill.runs.worker import Limits, Worker
@@ -237,7 +237,7 @@ class Runtime:
 
         stopped = await self.database.write(choose)
         for one in stopped:
-            self._stopping(one, "stop", "stopped by the user")
+            self._stopping(one, "stop", REASONS["stop"])
         return stopped[0] if stopped else None
 
     async def say(self, thread_id: str, message: dict[str, Any]) -> Run | None:

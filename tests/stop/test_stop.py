@@ -1,5 +1,6 @@
 """A stop ends what was meant, all of it and nothing else, whatever it meets."""
 
+import json
 import sqlite3
 import time
 from typing import Any
@@ -223,6 +224,31 @@ async def test_the_end_and_the_state_are_one(project: Server, http: httpx.AsyncC
             file.execute("DROP TRIGGER refuse")
     await goes_on(http, thread)
     assert (await said(http, thread))[2] == ("tool", LOST)
+
+
+async def test_whoever_notices_says_the_same(project: Server, http: httpx.AsyncClient) -> None:
+    """The request, or the worker that finds its row first."""
+    reasons = set()
+    for by_row in (True, False):
+        thread = await new_thread(http)
+        run = await start(http, thread, "tell 6000")
+        await speaking(http, thread, run)
+        if by_row:
+            with sqlite3.connect(project.data_dir / "threadmill.sqlite") as file:
+                file.execute("UPDATE runs SET stop = 'stop' WHERE run_id = ?", (run,))
+            other = await new_thread(http)
+            await start(http, other, "tell 60")
+            await stop(http, other)  # wakes the worker
+        else:
+            await stop(http, thread)
+        assert await ended(http, thread, run) == "interrupted"
+        body = {"channels": ["messages"], "since": 0}
+        async with http.stream("POST", f"/threads/{thread}/stream/events", json=body) as response:
+            async for line in response.aiter_lines():
+                if line.startswith("data: ") and '"stopped"' in line:
+                    reasons.add(json.loads(line[6:])["params"]["data"]["message"])
+                    break
+    assert reasons == {"stopped by the user"}
 
 
 @pytest.mark.parametrize("how", ["interrupt", "old database"])

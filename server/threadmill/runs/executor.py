@@ -30,7 +30,7 @@ from threadmill.runs import closing, recovery, steering
 from threadmill.runs.closing import Closed, talks
 from threadmill.runs.ledger import Ledger
 from threadmill.runs.queue import LostLease
-from threadmill.runs.run import Action, Run
+from threadmill.runs.run import REASONS, Action, Run
 from threadmill_checkpoints.database import Database, Tx
 from threadmill_checkpoints.saver import rows as checkpoints
 from threadmill_checkpoints.saver.deferred import DeferredSaver
@@ -449,9 +449,9 @@ def _refuse(_: Tx) -> None:
     raise LostLease("the run was stopped")
 
 
-def stopped_early(action: Action, reason: str = "stop requested") -> Outcome:
+def stopped_early(action: Action, reason: str = "") -> Outcome:
     name = "UserRollback" if action == "rollback" else "UserInterrupt"
-    return Outcome(action, error={"error": name, "message": reason})
+    return Outcome(action, error={"error": name, "message": reason or REASONS[action]})
 
 
 def _failed(tap: Tap, ending: Ending, error: BaseException) -> Outcome:

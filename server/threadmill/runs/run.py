@@ -13,6 +13,11 @@ Status = Literal["pending", "running", "success", "error", "timeout", "interrupt
 STATUSES = ("pending", "running", "success", "error", "timeout", "interrupted")
 ACTIVE = ("pending", "running")
 Action = Literal["interrupt", "rollback", "stop"]  # a stop keeps what was said, and ends the turn
+REASONS: dict[Action, str] = {  # for who knows no better one
+    "interrupt": "interrupt requested",
+    "rollback": "rollback requested",
+    "stop": "stopped by the user",
+}
 FIELDS = (
     "run_id", "thread_id", "assistant_id", "metadata", "status", "kwargs", "multitask_strategy", "created_at",
     "updated_at",

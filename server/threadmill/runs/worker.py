@@ -28,7 +28,7 @@ from threadmill.runs import run as runs
 from threadmill.runs.executor import Control, Executor, Outcome, failed, stopped_early
 from threadmill.runs.queue import LostLease
 from threadmill.runs.report import report
-from threadmill.runs.run import Action, Run, active
+from threadmill.runs.run import REASONS, Action, Run, active
 from threadmill.scope import ALL
 from threadmill.signals import Signals
 from threadmill_checkpoints.database import Database, Tx
@@ -175,7 +175,8 @@ class Worker:
         return run
 
     def _begin(self, run: Run, mend: bool, context: Mapping[str, Any] | None) -> None:
-        self._running[run.run_id] = running = _Running(run, Control(mend=mend, stop=run.stop, reason="stop requested"))
+        control = Control(mend=mend, stop=run.stop, reason=REASONS[run.stop] if run.stop else "")
+        self._running[run.run_id] = running = _Running(run, control)
         self._idle.clear()
         if run.stop is None:  # else it does not go on, and nothing of what it said is given up
             begun = {"run_id": run.run_id, "attempt": run.attempt}
@@ -394,7 +395,7 @@ class Worker:
             tx.on_commit(partial(self._signals.notify, f"run:{run.run_id}"))
             self._end_tools(tx, run)
             if run.stop == "rollback":
-                error = {"error": "UserRollback", "message": "rollback requested"}
+                error = {"error": "UserRollback", "message": REASONS["rollback"]}
                 self._undo(tx, run, error)
                 self._tell(tx, run, "rollback", error)
             elif run.stop == "stop":
@@ -484,7 +485,7 @@ class Worker:
         mine = queue.renew(tx, self.name, list(self._running), self.limits.lease_s)
         for run_id, action in mine.items():
             if action is not None:
-                self._cancel(run_id, action, f"{action} requested")
+                self._cancel(run_id, action, REASONS[action])
         for run_id in self._running.keys() - mine.keys():
             self._cancel(run_id, "put_back", "the lease was lost")
         for run in self._recover(tx):
