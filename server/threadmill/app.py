@@ -42,6 +42,7 @@ from threadmill.api import (
     stream,
     subscriptions,
     threads,
+    timings,
     webhooks,
 )
 from threadmill.api.wire import caller, install_errors, json
@@ -66,6 +67,7 @@ GROUPS = {
         stream.router,
         feed.router,
         snapshot.router,
+        timings.router,
         search.router,
         forgetting.router,
     ],

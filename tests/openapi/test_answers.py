@@ -139,7 +139,7 @@ def a_thread(walk: Walk, none: str) -> tuple[str, str]:
     walk("GET", f"/threads/{none}/stream")
     walk("GET", "/feed?since=0")
     for there in (place, f"/threads/{none}"):
-        for rest in ("/snapshot", "/digest?since=0", "/queue"):
+        for rest in ("/snapshot", "/digest?since=0", "/queue", "/timings"):
             walk("GET", f"{there}{rest}")
         walk("PUT", f"{there}/read", {})
         walk("POST", f"{there}/stop")

@@ -59,6 +59,8 @@ def test_a_conversation(page: Page) -> None:
     item = page.get_by_role("navigation", name="Conversations").get_by_role("link")
     expect(item).to_have_text("Where is order 4711?")
     expect(tool).to_contain_text(re.compile(r"\d\.\d s"))  # also when it is over
+    took = re.compile(r"Began after \d\.\d s, took \d+\.\d s\.\s*\d+ tokens in, \d+ out")
+    expect(log.locator("article.ai").last).to_contain_text(took)
     shown = log.inner_text()
     page.reload()
     expect(log).to_have_text(shown, use_inner_text=True)

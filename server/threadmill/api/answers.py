@@ -163,6 +163,24 @@ class Digest(TypedDict):
     questions: list[Question]
 
 
+class MessageTiming(TypedDict):
+    first_token_ms: int
+    finished_ms: int
+
+
+class RunTimings(TypedDict):
+    run_id: str
+    started_at: int
+    ended_at: int
+    messages: dict[str, MessageTiming]
+    tools: dict[str, int]
+
+
+class Timings(TypedDict):
+    runs: list[RunTimings]
+    next_before: str | None
+
+
 class QueuedRun(TypedDict):
     run_id: str
     position: int | None

@@ -17,6 +17,7 @@ from langchain_core.messages import AIMessageChunk, message_chunk_to_message
 from threadmill.events.event import METADATA, Event, pack, unpack
 from threadmill.events.log import ROOM
 from threadmill.events.recall import Recall
+from threadmill.events.timings import timings
 from threadmill.ids import stamp
 from threadmill.jsonable import dumps
 from threadmill_checkpoints.database import Database, Row, Tx
@@ -132,10 +133,10 @@ class Compaction:
         due = await self.database.read(_due, self.after_s)
         for thread_id, run_id in due:
             rows = await self.database.read(_rows, thread_id, run_id)
-            kept = await asyncio.to_thread(_folded, run_id, rows)
+            kept, took = await asyncio.to_thread(_folded, run_id, rows)
             kept = await self.database.read(self.recall.leave_out, thread_id, run_id, kept)
             folded = await asyncio.to_thread(_paged, kept, rows)
-            await self.database.write(_replace, thread_id, run_id, folded)
+            await self.database.write(_replace, thread_id, run_id, folded, took)
         return len(due)
 
 
@@ -157,8 +158,10 @@ def _rows(tx: Tx, thread_id: str, run_id: str) -> list[Row]:
     )
 
 
-def _folded(run_id: str, rows: list[Row]) -> list[Event]:
-    return compact(event for row in rows for event in unpack(run_id, row["data"]))
+def _folded(run_id: str, rows: list[Row]) -> tuple[list[Event], str]:
+    """And its timings, which the tokens have and the messages have not."""
+    told = [event for row in rows for event in unpack(run_id, row["data"])]
+    return compact(told), orjson.dumps(timings(told)).decode()
 
 
 def _paged(kept: list[Event], rows: list[Row]) -> list[tuple[int, int, str, bytes]]:
@@ -167,8 +170,13 @@ def _paged(kept: list[Event], rows: list[Row]) -> list[tuple[int, int, str, byte
     return [(page[0].seq, page[-1].seq, rows[-1]["at"], pack(page)) for page in pages]
 
 
-def _replace(tx: Tx, thread_id: str, run_id: str, folded: list[tuple[int, int, str, bytes]]) -> None:
-    if not tx.run("UPDATE runs SET compacted = 1 WHERE run_id = :run_id AND compacted = 0", run_id=run_id):
+def _replace(tx: Tx, thread_id: str, run_id: str, folded: list[tuple[int, int, str, bytes]], took: str) -> None:
+    # An imported run was folded elsewhere, and brought its timings.
+    if not tx.run(
+        "UPDATE runs SET compacted = 1, timings = coalesce(timings, :took) WHERE run_id = :run_id AND compacted = 0",
+        run_id=run_id,
+        took=took,
+    ):
         return  # deleted, or folded by another
     tx.run("DELETE FROM events WHERE thread_id = :thread_id AND run_id = :run_id", thread_id=thread_id, run_id=run_id)
     tx.many(

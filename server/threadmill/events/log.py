@@ -450,6 +450,19 @@ def page(tx: Tx, thread_id: str, after: int) -> list[Event]:
     return [event for row in rows for event in unpack(row["run_id"], row["data"]) if event.seq > after]
 
 
+def within(tx: Tx, thread_id: str, run_id: str, first: int, last: int) -> list[bytes]:
+    """What a run has between two numbers, packed."""
+    rows = tx.all(
+        "SELECT data FROM events WHERE thread_id = :thread_id AND first_seq BETWEEN :first AND :last "
+        "AND run_id = :run_id ORDER BY first_seq",
+        thread_id=thread_id,
+        run_id=run_id,
+        first=first,
+        last=last,
+    )
+    return [row["data"] for row in rows]
+
+
 def _reserved(tx: Tx, thread_id: str) -> int:
     row = tx.one("SELECT seq FROM threads WHERE thread_id = :thread_id", thread_id=thread_id)
     return row["seq"] if row else 0

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from threadmill.errors import Conflict
+from threadmill.events import timings
 from threadmill.ids import number, stamp
 from threadmill.jsonable import dumps_text
 from threadmill.runs.run import ACTIVE, STATUSES
@@ -26,6 +27,8 @@ def leave(tx: Tx, thread_id: str) -> list[Record]:
     for row in rows:
         record = {name: row[name] for name in (*PLAIN, *SEQS)}
         record |= {name: json.loads(row[name]) if row[name] is not None else None for name in JSON}
+        if row["timings"] is not None:
+            record["timings"] = json.loads(row["timings"])
         if row["status"] in ACTIVE:
             record["status"] = "interrupted"
         records.append(record | {"kwargs": discreet(record["kwargs"])})
@@ -44,9 +47,10 @@ def arrive(tx: Tx, thread_id: str, records: list[Record], name: Callable[[str | 
         place_of |= {"thread_id": thread_id, "run_id": name(record["run_id"])}
         tx.run(
             "INSERT INTO runs (run_id, thread_id, assistant_id, status, metadata, kwargs, multitask_strategy, "
-            "created_at, updated_at, start_at, position, attempt, error, first_seq, last_seq, recovery) VALUES "
-            "(:run_id, :thread_id, :assistant_id, :status, :metadata, :kwargs, :multitask_strategy, :created_at, "
-            ":updated_at, :created_at, :position, :attempt, :error, :first_seq, :last_seq, :recovery)",
+            "created_at, updated_at, start_at, position, attempt, error, first_seq, last_seq, recovery, timings) "
+            "VALUES (:run_id, :thread_id, :assistant_id, :status, :metadata, :kwargs, :multitask_strategy, "
+            ":created_at, :updated_at, :created_at, :position, :attempt, :error, :first_seq, :last_seq, "
+            ":recovery, :timings)",
             run_id=name(str(record["run_id"])),
             thread_id=thread_id,
             assistant_id=str(record["assistant_id"]),
@@ -60,6 +64,7 @@ def arrive(tx: Tx, thread_id: str, records: list[Record], name: Callable[[str | 
             attempt=number(record["attempt"]),
             error=_packed(record["error"]),
             recovery=_packed(record["recovery"]),
+            timings=_packed(timings.carried(record["timings"]) if "timings" in record else None),
             **{one: None if record[one] is None else number(record[one]) for one in SEQS},
         )
 

@@ -384,10 +384,6 @@ export async function start(): Promise<void> {
   await loadAssistants()
 }
 
-/** Some channels of a thread from its first event on, for as long as it is wanted. */
-export const replay = (id: string, channels: string[], frame: (envelope: Envelope) => void): (() => void) =>
-  connection.watch(id, 0, { frame, gone: () => {} }, channels)
-
 export const wake = (): void => connection.wake()
 
 export async function loadAssistants(): Promise<void> {

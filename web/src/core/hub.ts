@@ -10,8 +10,6 @@ export interface Watch {
   /** None: the list feed. */
   thread?: string
   since: number
-  /** Of the thread; all of them, if it does not say. */
-  channels?: string[]
 }
 
 export interface LinkState {
@@ -213,11 +211,11 @@ export class Hub {
   }
 
   private ask(id: string): void {
-    const { thread, since, channels } = this.watches.get(id)!
+    const { thread, since } = this.watches.get(id)!
     const number =
       thread === undefined
         ? this.command('feed.subscribe', { since })
-        : this.command('subscription.subscribe', { thread_id: thread, since, ...(channels && { channels }) })
+        : this.command('subscription.subscribe', { thread_id: thread, since })
     this.asked.set(number, id)
   }
 

@@ -36,10 +36,10 @@ export class Link {
   }
 
   /** Returns what ends it. */
-  watch(thread: string | undefined, since: number, listener: Listener, channels?: string[]): () => void {
+  watch(thread: string | undefined, since: number, listener: Listener): () => void {
     const id = `${this.tab}:${++this.count}`
     this.listeners.set(id, listener)
-    this.say({ type: 'watch', id, since, ...(thread && { thread }), ...(channels && { channels }) })
+    this.say({ type: 'watch', id, since, ...(thread && { thread }) })
     return () => {
       if (this.listeners.delete(id)) this.say({ type: 'unwatch', id })
     }

@@ -25,8 +25,15 @@ export interface Said {
   stopped: boolean
   letter: Letter | null
   message: Message | null
+  /** Tokens that models took and gave since the last question, as far as they told. */
+  used: Used | null
   /** Of the subgraph that says it. */
   namespace: string[]
+}
+
+export interface Used {
+  input: number
+  output: number
 }
 
 export function textOf(content: string | Block[] | null | undefined): string {
@@ -58,9 +65,11 @@ export function turns(view: View, letters: Letter[]): Said[] {
   const live = new Map((flight?.tools ?? []).map((one) => [one.tool_call_id, one]))
   const asked = new Set(view.interrupts.flatMap((one) => one.value?.tool_call_id ?? []))
   const list: Said[] = []
+  let used: Used | null = null
   for (const one of held) {
     if (one.type === 'tool' || one.type === 'system') continue
-    list.push(remembered(one, answers, live, flight !== null, asked))
+    used = one.type === 'human' ? null : sum(used, one.usage_metadata)
+    list.push(remembered(one, answers, live, flight !== null, asked, used))
   }
   for (const one of flight?.messages ?? []) {
     if (one.role !== 'ai' && one.role !== 'assistant') continue
@@ -76,6 +85,7 @@ export function turns(view: View, letters: Letter[]): Said[] {
       stopped: one.error !== undefined,
       letter: null,
       message: null,
+      used: null,
       namespace: one.namespace,
     })
   }
@@ -92,8 +102,12 @@ export function turnOf(held: readonly Message[], id: string): string | null {
 }
 
 function written(letter: Letter): Said {
-  const nothing = { reasoning: '', images: [], steps: [], live: false, stopped: false, message: null, namespace: [] }
+  const nothing = { reasoning: '', images: [], steps: [], live: false, stopped: false, message: null, used: null, namespace: [] }
   return { key: letter.id, kind: 'human', text: letter.text, letter, ...nothing }
+}
+
+function sum(before: Used | null, more: Message['usage_metadata']): Used | null {
+  return more ? { input: (before?.input ?? 0) + more.input_tokens, output: (before?.output ?? 0) + more.output_tokens } : before
 }
 
 const memory = new WeakMap<Message, { basis: unknown[]; said: Said }>()
@@ -104,9 +118,11 @@ function remembered(
   live: Map<string, FlyingTool>,
   running: boolean,
   asked: Set<string>,
+  used: Used | null,
 ): Said {
   const calls = one.tool_calls ?? []
-  const basis = calls.flatMap((call) => [answers.get(call.id), live.get(call.id), asked.has(call.id), running])
+  const steps = calls.flatMap((call) => [answers.get(call.id), live.get(call.id), asked.has(call.id), running])
+  const basis = [used?.input, used?.output, ...steps]
   const known = memory.get(one)
   if (known && known.basis.length === basis.length && known.basis.every((part, place) => part === basis[place])) {
     return known.said
@@ -122,6 +138,7 @@ function remembered(
     stopped: one.response_metadata?.finish_reason === 'stopped',
     letter: null,
     message: one,
+    used,
     namespace: [],
   }
   memory.set(one, { basis, said })

@@ -4,7 +4,7 @@ import { Hub, type Told } from './hub.ts'
 
 export type Said =
   | { type: 'start'; url: string; token: string | null; lock: string }
-  | { type: 'watch'; id: string; thread?: string; since: number; channels?: string[] }
+  | { type: 'watch'; id: string; thread?: string; since: number }
   | { type: 'unwatch'; id: string }
   | { type: 'wake' }
 

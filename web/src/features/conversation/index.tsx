@@ -11,6 +11,7 @@ import { Icon } from '../../ui/icon.tsx'
 import { useWindow } from '../../ui/window.ts'
 import './conversation.css'
 import { places } from './places.ts'
+import { start } from './timings.ts'
 import { Turn } from './turn.tsx'
 import { t } from './words.ts'
 
@@ -148,4 +149,4 @@ function Gone() {
   )
 }
 
-export const feature: Feature = { name: 'conversation', slots: { main: Conversation } }
+export const feature: Feature = { name: 'conversation', slots: { main: Conversation }, start }

@@ -3,7 +3,7 @@ import { useEffect } from 'preact/hooks'
 import { plain, type Step } from '../../core/turns.ts'
 import { CopyButton } from '../../ui/copy.tsx'
 import { Icon, type IconName } from '../../ui/icon.tsx'
-import { durationOf, remember } from './durations.ts'
+import { useTimings } from './timings.ts'
 import { t } from './words.ts'
 
 const ICONS: Record<Step['status'], IconName> = {
@@ -43,6 +43,10 @@ export function ToolCard({ thread, step }: { thread: string; step: Step }) {
   )
 }
 
+const seen = new Map<string, number>() // of calls that ended before one's eyes: their run may still go on
+
+export const seconds = (ms: number): string => (ms / 1000).toFixed(1)
+
 function Took({ thread, step }: { thread: string; step: Step }) {
   const now = useSignal(Date.now())
   const running = step.status === 'running' && step.live
@@ -51,12 +55,14 @@ function Took({ thread, step }: { thread: string; step: Step }) {
     const timer = setInterval(() => (now.value = Date.now()), 500)
     return () => clearInterval(timer)
   }, [running === null])
-  if (step.duration_ms !== null) remember(step.call.id, step.duration_ms)
-  const past = step.status !== 'running' && step.status !== 'waiting' && step.duration_ms === null
-  const took = past ? durationOf(thread, step.call.id) : step.duration_ms
-  const ms = took ?? (running ? Math.max(0, now.value - running.started_at) : null)
+  const id = step.call.id
+  if (step.duration_ms !== null) seen.set(id, step.duration_ms)
+  const told = step.duration_ms ?? seen.get(id)
+  const past = step.status !== 'running' && step.status !== 'waiting'
+  const took = useTimings(thread, past && told === undefined ? id : null).tools.get(id)
+  const ms = told ?? took ?? (running ? Math.max(0, now.value - running.started_at) : null)
   if (ms === null) return null
-  return <span class="soft">{t('seconds', { n: (ms / 1000).toFixed(1) })}</span>
+  return <span class="soft">{t('seconds', { n: seconds(ms) })}</span>
 }
 
 function Part({ label, text }: { label: string; text: string }) {

@@ -1,12 +1,14 @@
 import { Component } from 'preact'
 import { Slot } from '../../app/feature.ts'
+import { language } from '../../app/lang.ts'
 import { outbox } from '../../app/state.ts'
 import { draft, write } from '../../app/drafts.ts'
 import type { Said } from '../../core/turns.ts'
 import { Button } from '../../ui/button.tsx'
 import { CopyButton } from '../../ui/copy.tsx'
 import { Markdown } from '../../ui/markdown.tsx'
-import { ToolCard } from './tool.tsx'
+import { useTimings } from './timings.ts'
+import { seconds, ToolCard } from './tool.tsx'
 import { t } from './words.ts'
 
 interface Props {
@@ -46,15 +48,28 @@ export class Turn extends Component<Props> {
           <div class="turn-actions">
             {said.text && <CopyButton text={() => said.text} />}
             <Slot name="turnActions" thread={thread} said={said} last={last && !busy} />
-            {said.message?.usage_metadata && (
-              <span class="soft">{t('tokens', { n: said.message.usage_metadata.output_tokens })}</span>
-            )}
+            {said.kind === 'ai' && <Figures thread={thread} said={said} />}
           </div>
         )}
       </article>
     )
   }
 }
+
+/** What the answer took. */
+function Figures({ thread, said }: { thread: string; said: Said }) {
+  const { used } = said
+  const took = useTimings(thread, said.key).answers.get(said.key)
+  if (!used && !took) return null
+  return (
+    <span class="soft figures">
+      {took && <span>{t('took', { first: seconds(took.first), all: seconds(took.all) })}</span>}
+      {used && <span>{t('tokens', { input: count(used.input), output: count(used.output) })}</span>}
+    </span>
+  )
+}
+
+const count = (n: number): string => new Intl.NumberFormat(language.value).format(n)
 
 function Letter({ said }: { said: Said }) {
   const letter = said.letter
