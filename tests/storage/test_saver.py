@@ -18,7 +18,8 @@ from langgraph.channels import DeltaChannel
 from langgraph.checkpoint.base import WRITES_IDX_MAP, CheckpointTuple, empty_checkpoint
 from langgraph.checkpoint.base.id import uuid6
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
-from langgraph.graph import START, StateGraph
+from langgraph.graph import START, MessagesState, StateGraph
+from serving import until
 from storage.test_database import Held, result
 from typing_extensions import TypedDict
 
@@ -286,6 +287,34 @@ async def test_a_run_sees_what_it_has_not_waited_for(saver: SqliteSaver) -> None
     await ahead.aput_writes(config, [("log", "x")], "task")
     found = await ahead.aget_tuple(place("t"))
     assert found is not None and found.pending_writes == [("task", "log", "x")]
+
+
+async def test_a_message_keeps_its_id_while_others_are_at_work(saver: SqliteSaver) -> None:
+    """LangGraph gives it one at the end of the superstep, and another to whoever reads the state before."""
+    over = asyncio.Event()
+
+    async def quick(_: Any) -> Any:
+        return {"messages": [AIMessage("quick")]}
+
+    async def slow(_: Any) -> Any:
+        await over.wait()
+        return {"messages": AIMessage("slow")}
+
+    builder = StateGraph(MessagesState).add_node(quick).add_node(slow)
+    graph = builder.add_edge(START, "quick").add_edge(START, "slow").compile(saver)
+
+    async def ids() -> list[Any]:
+        return [one.id for one in (await graph.aget_state(place("t"))).values.get("messages", ())]
+
+    async def two() -> list[Any]:
+        return found if len(found := await ids()) == 2 else []
+
+    running = asyncio.create_task(graph.ainvoke({"messages": [HumanMessage("go")]}, place("t")))
+    seen = await until(two)
+    assert await ids() == seen
+    over.set()
+    await running
+    assert (await ids())[:2] == seen
 
 
 async def test_a_run_cannot_be_far_ahead_of_the_disk(saver: SqliteSaver) -> None:

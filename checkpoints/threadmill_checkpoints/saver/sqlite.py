@@ -19,7 +19,9 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
+from uuid import uuid4
 
+from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import (
     WRITES_IDX_MAP,
@@ -217,6 +219,8 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         at = config["configurable"]
         key = (str(at["thread_id"]), str(at.get("checkpoint_ns", "")), str(at["checkpoint_id"]), task_id)
         run_id = at.get("run_id")
+        for _, value in writes:
+            _give_ids(value)
         found = [
             (WRITES_IDX_MAP.get(channel, index), channel, packed(self.serde, value))
             for index, (channel, value) in enumerate(writes)
@@ -424,3 +428,11 @@ class SqliteSaver(BaseCheckpointSaver[str]):
             if channel in seeds:
                 history[channel]["seed"] = seeds[channel]
         return history
+
+
+def _give_ids(value: Any) -> None:
+    """Messages of a task get theirs when it ends, as when LangGraph streams them: who reads the state while others of
+    the superstep are at work sees those that stay."""
+    for one in value if isinstance(value, list) else [value]:
+        if isinstance(one, BaseMessage) and one.id is None:
+            one.id = str(uuid4())
