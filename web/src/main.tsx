@@ -1,7 +1,7 @@
 import { render } from 'preact'
 import { BASE } from './app/api.ts'
 import { begin, Shell } from './app/shell.tsx'
-import { start } from './app/state.ts'
+import { start } from './app/start.ts'
 import './style.css'
 
 render(<Shell />, document.getElementById('app')!)

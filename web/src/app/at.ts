@@ -6,7 +6,7 @@ import { turnOf } from '../core/turns.ts'
 import type { Json } from '../core/wire.ts'
 import { api, ApiError } from './api.ts'
 import { open, route } from './route.ts'
-import { thread } from './state.ts'
+import { thread } from './threads.ts'
 
 export interface Earlier {
   thread: string

@@ -2,7 +2,7 @@
 
 import { signal, type Signal } from '@preact/signals'
 import { BASE } from './api.ts'
-import { cache } from './state.ts'
+import { cache } from './connection.ts'
 
 const drafts = new Map<string, Signal<string>>()
 const channel = typeof BroadcastChannel === 'undefined' ? null : new BroadcastChannel(`threadmill-drafts${BASE.pathname}`)

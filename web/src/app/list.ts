@@ -2,7 +2,7 @@
 
 import { computed, signal } from '@preact/signals'
 import type { Row } from '../core/wire.ts'
-import { hidden, rows } from './state.ts'
+import { hidden, rows } from './rows.ts'
 
 /** By the feature that adds it: whether a row stays. */
 export const filters = signal<Record<string, (row: Row) => boolean>>({})

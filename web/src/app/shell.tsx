@@ -6,7 +6,7 @@ import { commands, FEATURES, Slot } from './feature.ts'
 import { pressed } from './keys.ts'
 import { language, words } from './lang.ts'
 import { current } from './route.ts'
-import { row, rows } from './state.ts'
+import { row, rows } from './rows.ts'
 import { common } from './words.ts'
 
 export const table = {

@@ -3,7 +3,8 @@
 import { computed, effect, signal } from '@preact/signals'
 import { api } from '../../app/api.ts'
 import { current, open, route } from '../../app/route.ts'
-import { refresh, rows, thread } from '../../app/state.ts'
+import { rows } from '../../app/rows.ts'
+import { refresh, thread } from '../../app/threads.ts'
 import { agrees, ways, type Path, type Ways } from '../../core/branches.ts'
 import { messages } from '../../core/view.ts'
 

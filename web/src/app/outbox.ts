@@ -1,0 +1,59 @@
+/** What people say, on its way to the server. */
+
+import { effect } from '@preact/signals'
+import { Outbox, type Letter } from '../core/outbox.ts'
+import { messages } from '../core/view.ts'
+import type { Json } from '../core/wire.ts'
+import { api, ApiError, newId } from './api.ts'
+import { assistantOf } from './assistants.ts'
+import { cache } from './connection.ts'
+import { letters } from './letters.ts'
+import { leave, runOptions } from './runs.ts'
+import { follow, thread } from './threads.ts'
+
+export const outbox = new Outbox(cache, post, (now) => (letters.value = now))
+
+/** A message of a person: on its way at once, sent as soon as it can be. */
+export async function send(id: string, content: Json, text: string, more: Json = {}): Promise<void> {
+  const message = newId()
+  const from = leave(id)
+  const body = {
+    assistant_id: assistantOf(id),
+    input: { messages: [{ type: 'human', id: message, content }] },
+    if_not_exists: 'create',
+    ...runOptions(),
+    ...(from === null ? {} : { checkpoint_id: from }),
+    ...more,
+  }
+  await outbox.add({ id: message, thread: id, body, text, at: Date.now(), state: 'waiting' })
+}
+
+async function post(letter: Letter): Promise<{ run: string } | { refused: string } | { later: true }> {
+  const assistant_id = letter.body.assistant_id ?? assistantOf(letter.thread)
+  if (assistant_id === null) return { later: true } // which there are is not known yet
+  try {
+    const body = { ...letter.body, assistant_id }
+    const headers = { 'Idempotency-Key': letter.id }
+    const made = await api<{ run_id: string }>(`threads/${letter.thread}/runs`, { body, headers })
+    void follow(letter.thread)
+    return { run: made.run_id }
+  } catch (error) {
+    if (!(error instanceof ApiError) || error.status >= 500 || error.status === 401) {
+      setTimeout(() => void outbox.flush(), 4000)
+      return { later: true }
+    }
+    return { refused: error.message }
+  }
+}
+
+/** What the server shows itself needs no copy any more. */
+function settle(letter: Letter): void {
+  const { view, queue, known } = thread(letter.thread).value
+  if (known !== 'live') return
+  const active = queue.some((one) => one.run_id === letter.run)
+  const ended = view.in_flight === null
+  const lost = letter.state === 'sent' && ended && letter.run !== undefined && !active && Date.now() - letter.at > 30_000
+  if (lost || messages(view).some((one) => one.id === letter.id)) void outbox.drop(letter.id)
+}
+
+effect(() => letters.value.forEach(settle))

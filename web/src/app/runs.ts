@@ -1,0 +1,32 @@
+/** What begins and ends runs. */
+
+import type { Json } from '../core/wire.ts'
+import { api, ApiError } from './api.ts'
+import { assistantOf } from './assistants.ts'
+import { open, route } from './route.ts'
+import { follow } from './threads.ts'
+
+const MODES = ['values', 'messages-tuple', 'custom']
+
+export const runOptions = (): Json => ({ stream_mode: MODES, stream_subgraphs: true, stream_resumable: true })
+
+/** Who says something at an earlier checkpoint goes on from it. */
+export function leave(id: string): string | null {
+  const { thread: shown, at } = route.value
+  if (shown !== id || at === null) return null
+  open(id)
+  return at
+}
+
+/** Another run on a thread: an answer, a retry, a fork. */
+export async function run(id: string, body: Json): Promise<void> {
+  leave(id)
+  await api(`threads/${id}/runs`, { body: { assistant_id: assistantOf(id), ...runOptions(), ...body } })
+  void follow(id)
+}
+
+export function stop(id: string): Promise<unknown> {
+  return api(`threads/${id}/stop`, { method: 'POST' }).catch((error: unknown) => {
+    if (!(error instanceof ApiError && error.status === 404)) throw error
+  })
+}
