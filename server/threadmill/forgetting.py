@@ -14,7 +14,7 @@ import orjson
 
 from threadmill import interrupts, threads
 from threadmill.errors import Conflict, NotFound
-from threadmill.events.event import Event, pack, unpack
+from threadmill.events.event import ERROR, INPUT, Event, pack, unpack
 from threadmill.events.log import EventLog
 from threadmill.scope import ALL, Scope
 from threadmill_checkpoints import sealing
@@ -26,15 +26,17 @@ from threadmill_checkpoints.saver.states import Memory
 from threadmill_checkpoints.serde import Serializer
 
 NOT_FOUND = "Message {} not found"
-BUSY = "Thread {} has in-flight runs: wait for them, or cancel them."
+BUSY = "A run of thread {} is running: wait for it, or cancel it."
 FOREIGN = "Message {} is also in threads that are not the caller's: nothing was erased."
 # JSON: table, key, column, and how its rows are those of a thread
 JSON = (
     ("runs", "run_id", "kwargs", "thread_id = :thread_id"),
     ("runs", "run_id", "metadata", "thread_id = :thread_id"),
+    ("runs", "run_id", "error", "thread_id = :thread_id AND error IS NOT NULL"),
+    ("threads", "thread_id", "error", "thread_id = :thread_id AND error IS NOT NULL"),
     ("webhook_deliveries", "run_id", "body", "thread_id = :thread_id AND body IS NOT NULL"),
 )
-NAMES = {"kwargs": "inputs", "metadata": "metadata", "body": "webhooks"}
+NAMES = {"kwargs": "inputs", "metadata": "metadata", "body": "webhooks", "error": "errors"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ class Forgetting:
         return await self.database.write(self._forget, scope, message_id, thread_id)
 
     def _forget(self, tx: Tx, scope: Scope, message_id: str, thread_id: str | None) -> Forgotten:
-        found = forgetting.having(tx, message_id)
+        found = forgetting.having(tx, self.serde, message_id)
         if thread_id is None:  # a caller finds only what is theirs
             if not any(threads.exists(tx, scope, one) for one in found):
                 raise NotFound(NOT_FOUND.format(message_id))
@@ -72,7 +74,7 @@ class Forgetting:
         for one in among:
             if not threads.exists(tx, scope, one) and threads.exists(tx, ALL, one):
                 raise Conflict(FOREIGN.format(message_id))
-            if threads.exists(tx, ALL, one) and threads.get(tx, ALL, one).status == "busy":
+            if tx.one("SELECT 1 FROM runs WHERE thread_id = :id AND status = 'running'", id=one):
                 raise Conflict(BUSY.format(one))
         erasure = forgetting.wanted(tx, self.serde, message_id, among)
         with sealing.under(sealing.CONTEXT.get() or tx.context_of(thread_id=among[0])):  # parts are shared under one
@@ -88,7 +90,7 @@ class Forgetting:
         counts["events"] += _events(tx, thread_id, erasure)
         for table, key, column, where in JSON:
             for row in tx.all(f"SELECT {key}, {column} FROM {table} WHERE {where}", thread_id=thread_id):
-                if (data := _erased(row[column], erasure)) is not None:
+                if (data := _erased(row[column], erasure, erasure.quotes if column == "error" else ())) is not None:
                     counts[NAMES[column]] += 1
                     tx.run(
                         f"UPDATE {table} SET {column} = :{column} WHERE {key} = :{key}", **{column: data, key: row[key]}
@@ -96,16 +98,18 @@ class Forgetting:
         counts["injections"] += _injections(tx, thread_id, erasure)
         counts["receipts"] += _receipts(tx, self.serde, thread_id, erasure)
         if threads.exists(tx, ALL, thread_id):
-            threads.forget_words(tx, thread_id)
+            before = erasure.count
+            threads.forget_words(tx, thread_id, lambda title: str(erasure.value(title, erasure.said)))
+            counts["titles"] += erasure.count - before
             interrupts.put(tx, thread_id, interrupts.of_head(tx, thread_id, self.serde.loads_typed))
 
 
-def _erased(data: Any, erasure: Erasure) -> Any:
+def _erased(data: Any, erasure: Erasure, quotes: Sequence[str] = ()) -> Any:
     """None if nothing of it was there."""
     raw = data if isinstance(data, bytes) else str(data).encode()
     if not erasure.touches(raw):
         return None
-    before, made = erasure.count, erasure.json(raw)
+    before, made = erasure.count, erasure.json(raw, quotes)
     if erasure.count == before:
         return None
     return made if isinstance(data, bytes) else made.decode()
@@ -150,7 +154,7 @@ def _event(event: Event, erasure: Erasure, told: set[str]) -> Iterator[Event]:
             told.add(data[0]["id"])
             yield event._replace(data=erasure.json(event.data))
     elif event.method != "tools" or data.get("tool_call_id") not in erasure.calls:
-        yield event._replace(data=erasure.json(event.data))
+        yield event._replace(data=erasure.json(event.data, erasure.quotes if event.method in (ERROR, INPUT) else ()))
 
 
 def _injections(tx: Tx, thread_id: str, erasure: Erasure) -> int:
@@ -174,12 +178,13 @@ def _receipts(tx: Tx, serde: Serializer, thread_id: str, erasure: Erasure) -> in
     """What tools with effects have answered: the effect stays done."""
     count = 0
     for row in tx.all(
-        "SELECT rowid AS number, type, output FROM receipts WHERE thread_id = :thread_id AND output IS NOT NULL",
+        "SELECT rowid AS number, call, type, output FROM receipts WHERE thread_id = :thread_id AND output IS NOT NULL",
         thread_id=thread_id,
     ):
         kind, data = serde.opened(row["type"], row["output"])
         if kind == "msgpack" and erasure.touches(data):
-            before, made = erasure.count, erasure.packed(data)
+            own = row["call"].endswith(tuple(f":{call}" for call in erasure.calls))
+            before, made = erasure.count, erasure.packed(data, erasure.quotes if own else erasure.said)
             if erasure.count > before:
                 kind, made = serde.closed(kind, made)
                 count += tx.run(

@@ -4,7 +4,7 @@ A thread's status is derived here, in one expression, from its runs and from wha
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -267,14 +267,21 @@ def forget_values(tx: Tx, thread_id: str) -> None:
     tx.run("DELETE FROM thread_values WHERE thread_id = :thread_id", thread_id=thread_id)
 
 
-def forget_words(tx: Tx, thread_id: str) -> None:
-    """Some were erased from the state: what is shown of it is read again. A title that a user gave stays."""
+def forget_words(tx: Tx, thread_id: str, told: Callable[[str], str]) -> None:
+    """Some were erased from the state: what is shown and found of it is read again. Of a title that a user gave stays
+    what `told` leaves of it."""
     forget_values(tx, thread_id)
+    thread = get(tx, ALL, thread_id)
+    title = told(thread.title) if thread.title and thread.title_source == "user" else None
     tx.run(
-        "UPDATE threads SET preview = NULL, title = CASE WHEN title_source = 'user' THEN title END, "
-        "title_source = CASE WHEN title_source = 'user' THEN 'user' END WHERE thread_id = :thread_id",
+        "UPDATE threads SET preview = NULL, title = :title, title_source = :source WHERE thread_id = :thread_id",
         thread_id=thread_id,
+        title=title,
+        source=title and "user",
     )
+    tx.run("DELETE FROM search_docs WHERE thread_id = :thread_id", thread_id=thread_id)
+    if tx.run("DELETE FROM changes WHERE thread_id = :thread_id", thread_id=thread_id):  # a stateless run's has none
+        tx.run("INSERT INTO changes (thread_id) VALUES (:thread_id)", thread_id=thread_id)
 
 
 def undo_run(tx: Tx, thread_id: str, error: Mapping[str, Any], pending: Sequence[Pending]) -> None:

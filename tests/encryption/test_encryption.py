@@ -28,7 +28,7 @@ SECRET = "the-cat-is-called-Montgomery"
 
 def project(folder: Path, name: str | None, **more: Any) -> Path:
     """A langgraph.json; without a name nothing is encrypted."""
-    graphs = {id: f"{KIT}/graphs.py:{id}" for id in ("echo", "hitl", "slow")}
+    graphs = {id: f"{KIT}/graphs.py:{id}" for id in ("echo", "deltas", "hitl", "slow")}
     graphs["who"] = f"{KIT.parent}/http/own/graph.py:who"
     encryption = {"encryption": {"path": f"{HANDLERS}:{name}"}} if name else {}
     file = folder / "langgraph.json"
@@ -307,26 +307,28 @@ async def test_branches_say_nothing_on_the_disk(serve: Callable[..., Server]) ->
 
 
 async def test_a_sealed_message_is_forgotten_too(serve: Callable[..., Server]) -> None:
+    """Where it is a part of its own, and where it only stands in writes."""
     server = serve("by_tenant")
     acme = of(server, "acme")
-    thread = (await acme.threads.create())["thread_id"]
     said = {"messages": [{"role": "user", "content": SECRET}]}
-    await acme.runs.wait(thread, "echo", input=said)
-    first: Any = await acme.threads.get_state(thread)
-    asked, answered = first["values"]["messages"]
-    async with server.http as http:
-        for one in (asked, answered):
-            told = await http.post(f"/threads/{thread}/messages/{one['id']}/forget")
-            assert told.status_code == 200, server.log[-3000:]
-    shown = [
-        await acme.threads.get(thread),
-        await acme.threads.get_state(thread),
-        await acme.threads.get_history(thread),
-    ]
-    shown += [await acme.runs.list(thread)]
-    assert SECRET not in json.dumps(shown)
-    assert [one["content"] for one in shown[1]["values"]["messages"]] == ["[forgotten]"] * 2
-    served = serve("by_tenant")  # anew, from what is stored
-    later = await of(served, "acme").runs.wait(thread, "echo", input=said)
-    assert [one["content"] for one in later["messages"]][:2] == ["[forgotten]"] * 2
-    assert later["messages"][-1]["content"].endswith(SECRET)
+    places = {graph: (await acme.threads.create())["thread_id"] for graph in ("echo", "deltas")}
+    for graph, thread in places.items():
+        await acme.runs.wait(thread, graph, input=said)
+        first: Any = await acme.threads.get_state(thread)
+        async with server.http as http:
+            for one in first["values"]["messages"]:
+                told = await http.post(f"/threads/{thread}/messages/{one['id']}/forget")
+                assert told.status_code == 200, server.log[-3000:]
+        shown = [
+            await acme.threads.get(thread),
+            await acme.threads.get_state(thread),
+            await acme.threads.get_history(thread),
+        ]
+        shown += [await acme.runs.list(thread)]
+        assert SECRET not in json.dumps(shown)
+        assert [one["content"] for one in shown[1]["values"]["messages"]] == ["[forgotten]"] * 2
+    served = of(serve("by_tenant"), "acme")  # anew, from what is stored
+    for graph, thread in places.items():
+        later = await served.runs.wait(thread, graph, input=said)
+        assert [one["content"] for one in later["messages"]][:2] == ["[forgotten]"] * 2
+        assert later["messages"][-1]["content"].endswith(SECRET)

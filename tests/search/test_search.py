@@ -334,6 +334,14 @@ async def test_what_changed_while_it_was_read_is_not_indexed_as_it_was(database:
     await database.write(lambda tx: tx.run("UPDATE blobs SET hash = x'00'"))
     await database.write(index.put, batch)
     assert not await database.read(find.find, find.Wanted("quokka"), ("TRUE", {}), everything=True, limit=9)
+    await database.write(threads.patch, threads.ALL, "one", metadata=None, title="about quokkas")
+    batch = await database.read(index.waiting, Serializer())
+    assert batch is not None and batch.threads == ["one"]
+    await database.write(threads.forget_words, "one", lambda _: "about nothing")
+    await database.write(index.put, batch)
+    assert not await database.read(find.find, find.Wanted("about"), ("TRUE", {}), everything=True, limit=9)
+    await indexed(database)
+    assert await database.read(find.find, find.Wanted("about nothing"), ("TRUE", {}), everything=True, limit=9)
 
 
 async def test_states_from_before_there_were_parts_are_found(database: SqliteDatabase) -> None:

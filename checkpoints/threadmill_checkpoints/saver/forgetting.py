@@ -3,7 +3,7 @@
 import json
 import secrets
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import ormsgpack
@@ -11,22 +11,51 @@ import ormsgpack
 from threadmill_checkpoints.database import Row, Tx
 from threadmill_checkpoints.saver import blobs, forks
 from threadmill_checkpoints.saver.blobs import Holder, Ids, Reader
-from threadmill_checkpoints.saver.erasing import Erasure
+from threadmill_checkpoints.saver.erasing import TELLING, Erasure
 from threadmill_checkpoints.saver.parts import Part, repacked
-from threadmill_checkpoints.search.texts import plain
+from threadmill_checkpoints.search.texts import messages_in, plain
 from threadmill_checkpoints.serde import Serializer
 
 PAGE = 200  # parts read at a time
 
 
-def having(tx: Tx, message_id: str) -> list[str]:
+# Where a message is no part of its own: in whole states, and in what was written to a DeltaChannel. What is sealed is
+# opened to see.
+SEALED = "type LIKE '%+%'"
+WHOLE = (
+    f"SELECT rowid AS number FROM checkpoints WHERE channels IS NULL AND ({SEALED} OR instr(checkpoint, :id))",
+    "SELECT thread_id, type, checkpoint AS data, NULL AS parts FROM checkpoints WHERE rowid = :number",
+)
+WRITTEN = (
+    f"SELECT rowid AS number FROM writes WHERE CASE WHEN {SEALED} THEN thread_id IN (SELECT thread_id FROM checkpoints "
+    "WHERE instr(metadata, 'counters_since_delta_snapshot')) ELSE instr(value, :id) END",
+    "SELECT thread_id, type, value AS data, parts FROM writes WHERE rowid = :number",
+)
+
+
+def having(tx: Tx, serde: Serializer, message_id: str) -> list[str]:
     """The threads that hold the message."""
     rows = tx.all(
         "SELECT DISTINCT thread_id FROM blobs JOIN blob_refs USING (blob_id) JOIN blob_owners USING (owner) "
-        "WHERE message_id = :message_id ORDER BY thread_id",
+        "WHERE message_id = :message_id",
         message_id=message_id,
     )
-    return [row["thread_id"] for row in rows]
+    elsewhere = {thread_id for thread_id, message in _elsewhere(tx, serde, message_id) if message["id"] == message_id}
+    return sorted({row["thread_id"] for row in rows} | elsewhere)
+
+
+def _elsewhere(
+    tx: Tx, serde: Serializer, id: str, among: Sequence[str] | None = None
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """(thread, message) of those that are no parts, in all that this id stands in."""
+    reader, which = Reader(tx, serde), "" if among is None else " AND thread_id IN (SELECT value FROM json_each(:ids))"
+    for find, get in (WHOLE, WRITTEN):
+        for found in tx.all(find + which, id=id.encode(), **({"ids": json.dumps(among)} if among is not None else {})):
+            row = tx.one(get, number=found["number"])
+            assert row is not None
+            kind, data = reader.data(row)
+            if kind == "msgpack" and id.encode() in data:
+                yield from ((row["thread_id"], one) for one in messages_in(plain(data)))
 
 
 def with_forks(tx: Tx, thread_ids: Iterable[str]) -> list[str]:
@@ -46,6 +75,9 @@ def wanted(tx: Tx, serde: Serializer, message_id: str, thread_ids: Sequence[str]
     erasure, reader = Erasure({message_id}), Reader(tx, serde)
     for row in tx.all("SELECT blob_id, type, data, parts FROM blobs WHERE message_id = :id", id=message_id):
         _learn(erasure, _plain(reader, row))
+    for _, message in _elsewhere(tx, serde, message_id, thread_ids):
+        if message["id"] == message_id:
+            erasure.add(message)
     calls = set(erasure.calls)
     for thread_id in thread_ids if calls else ():
         for row in _held(tx, thread_id):
@@ -53,6 +85,10 @@ def wanted(tx: Tx, serde: Serializer, message_id: str, thread_ids: Sequence[str]
                 message = _plain(reader, row)
                 if isinstance(message, dict) and message.get("tool_call_id") in calls:
                     _learn(erasure, message)
+    for call in calls:
+        for _, message in _elsewhere(tx, serde, call, thread_ids):
+            if message.get("tool_call_id") == call:
+                erasure.add(message)
     return erasure
 
 
@@ -166,10 +202,9 @@ def _move(tx: Tx, by: Holder, reader: Reader, thread_id: str, moved: dict[int, i
 
 
 def _checkpoints(tx: Tx, serde: Serializer, thread_id: str, erasure: Erasure, done: Counter[str]) -> None:
-    for row in tx.all(
-        "SELECT checkpoint_ns, checkpoint_id, type, checkpoint, metadata FROM checkpoints WHERE thread_id = :thread_id",
-        thread_id=thread_id,
-    ):
+    for found in tx.all("SELECT rowid AS number FROM checkpoints WHERE thread_id = :id", id=thread_id):
+        row = tx.one("SELECT type, checkpoint, metadata FROM checkpoints WHERE rowid = :number", **dict(found))
+        assert row is not None
         kind, data = serde.opened(row["type"], row["checkpoint"])
         before, about = erasure.count, bytes(row["metadata"] or b"{}")
         data = erasure.packed(data) if kind == "msgpack" and erasure.touches(data) else data
@@ -178,21 +213,18 @@ def _checkpoints(tx: Tx, serde: Serializer, thread_id: str, erasure: Erasure, do
             kind, data = serde.closed(kind, data)
             done["checkpoints"] += 1
             tx.run(
-                "UPDATE checkpoints SET type = :kind, checkpoint = :data, metadata = :metadata "
-                "WHERE thread_id = :thread_id AND checkpoint_ns = :ns AND checkpoint_id = :checkpoint_id",
+                "UPDATE checkpoints SET type = :kind, checkpoint = :data, metadata = :metadata WHERE rowid = :number",
                 kind=kind,
                 data=data,
                 metadata=about,
-                thread_id=thread_id,
-                ns=row["checkpoint_ns"],
-                checkpoint_id=row["checkpoint_id"],
+                **dict(found),
             )
 
 
 def _writes(tx: Tx, serde: Serializer, thread_id: str, erasure: Erasure, done: Counter[str]) -> None:
     by, reader = blobs.holder(tx, thread_id), Reader(tx, serde)
     for row in tx.all(
-        "SELECT rowid AS number, checkpoint_id, type, value, parts FROM writes WHERE thread_id = :thread_id",
+        "SELECT rowid AS number, checkpoint_id, channel, type, value, parts FROM writes WHERE thread_id = :thread_id",
         thread_id=thread_id,
     ):
         kind, data = serde.opened(row["type"], row["value"])
@@ -201,7 +233,7 @@ def _writes(tx: Tx, serde: Serializer, thread_id: str, erasure: Erasure, done: C
         before = erasure.count
         if kind != "msgpack" or not erasure.touches(data):
             continue
-        part = repacked(kind, erasure.packed(data))
+        part = repacked(kind, erasure.packed(data, erasure.quotes if row["channel"] in TELLING else ()))
         if erasure.count == before:
             continue
         done["writes"] += 1

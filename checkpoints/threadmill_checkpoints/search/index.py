@@ -63,9 +63,12 @@ def put(tx: Tx, batch: Batch) -> None:
         number=batch.number,
     ):
         return
-    for thread_id in batch.threads:
+    renewed = set(batch.threads) - _changed_since(tx, batch)
+    for thread_id in renewed:
         tx.run("DELETE FROM search_docs WHERE thread_id = :thread_id", thread_id=thread_id)
     for doc in batch.docs:
+        if doc.thread_id is not None and doc.thread_id not in renewed:
+            continue
         row = tx.one(
             "INSERT INTO search_docs (blob_id, thread_id, checkpoint_id, kind, role, message_id, at) "
             "SELECT :blob_id, :thread_id, :checkpoint_id, :kind, :role, :message_id, :at WHERE "
@@ -82,6 +85,16 @@ def put(tx: Tx, batch: Batch) -> None:
         )
         if row is not None:
             tx.run("INSERT INTO search_index (rowid, text) VALUES (:doc, :text)", doc=row["doc"], text=_words(doc.text))
+
+
+def _changed_since(tx: Tx, batch: Batch) -> set[str]:
+    """Threads that are to be looked at again: what was read of them may be forgotten by now."""
+    rows = tx.all(
+        "SELECT thread_id FROM changes WHERE thread_id IN (SELECT value FROM json_each(:ids)) AND number > :number",
+        ids=json.dumps(batch.threads),
+        number=batch.number,
+    )
+    return {row["thread_id"] for row in rows}
 
 
 def _words(text: Text) -> str:

@@ -65,6 +65,17 @@ def messages(value: Any) -> Iterator[Text]:
             yield from texts(one)
 
 
+def messages_in(value: Any) -> Iterator[Mapping[str, Any]]:
+    """Those with an id, at any depth, in plain terms."""
+    if isinstance(value, Mapping):
+        if "content" in value and isinstance(value.get("id"), str):
+            yield value
+        else:
+            yield from (found for one in value.values() for found in messages_in(one))
+    elif isinstance(value, list):
+        yield from (found for one in value for found in messages_in(one))
+
+
 def _said(content: Any) -> str:
     if isinstance(content, str):
         return content

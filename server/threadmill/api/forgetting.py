@@ -26,6 +26,8 @@ class Erased(TypedDict):
     metadata: int
     injections: int
     receipts: int
+    errors: int
+    titles: int
     webhooks: int
 
 
