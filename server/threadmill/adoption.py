@@ -30,7 +30,7 @@ def adopt(tx: Tx, serde: Serializer, thread_id: str, metadata: Mapping[str, Any]
     if head is None:
         return
     values = values_of(serde, tx, head)
-    pending = interrupts.of_head(tx, thread_id, serde.loads_typed)
+    pending = interrupts.of_head(tx, thread_id, serde)
     threads.set_state(
         tx,
         thread_id,
@@ -71,7 +71,7 @@ def leave(tx: Tx, thread_id: str) -> dict[str, Any]:
 def arrive(tx: Tx, serde: Serializer, thread_id: str, record: Mapping[str, Any]) -> None:
     """Of a thread whose states are there. Raises ValueError and its like for a record that is none."""
     _arrive_branches(tx, thread_id, record)
-    interrupts.put(tx, thread_id, interrupts.of_head(tx, thread_id, serde.loads_typed))
+    interrupts.put(tx, thread_id, interrupts.of_head(tx, thread_id, serde))
     if record["values"] is not None:
         tx.run(
             "INSERT INTO thread_values (thread_id, data) VALUES (:thread_id, :data)",

@@ -227,6 +227,6 @@ def require_idle(tx: Tx, scope: Scope, thread_id: str) -> None:
 
 def moved(tx: Tx, thread_id: str, serde: SerializerProtocol) -> None:
     """What the thread shows is that of its new head; `States.refresh` reads the rest."""
-    pending = interrupts.of_head(tx, thread_id, serde.loads_typed)
+    pending = interrupts.of_head(tx, thread_id, serde)
     threads.forget_run(tx, thread_id, pending, newest=True)
     threads.forget_open_calls(tx, thread_id)

@@ -101,7 +101,7 @@ class Forgetting:
             before = erasure.count
             threads.forget_words(tx, thread_id, lambda title: str(erasure.value(title, erasure.said)))
             counts["titles"] += erasure.count - before
-            interrupts.put(tx, thread_id, interrupts.of_head(tx, thread_id, self.serde.loads_typed))
+            interrupts.put(tx, thread_id, interrupts.of_head(tx, thread_id, self.serde))
 
 
 def _erased(data: Any, erasure: Erasure, quotes: Sequence[str] = ()) -> Any:

@@ -131,7 +131,7 @@ def _messages(tx: Tx, serde: Serializer, thread_id: str, repair: bool) -> Iterat
     faults = []
     if halves := sum(isinstance(one, AIMessageChunk) for one in held):
         faults.append(Fault("half message", thread_id, f"{halves} are stored as pieces", "made whole"))
-    waits = bool(of_head(tx, thread_id, serde.loads_typed))
+    waits = bool(of_head(tx, thread_id, serde))
     complete = whole if waits else closing.complete(cast("list[BaseMessage]", whole), {}, closing.LOST)
     if len(complete) > len(whole):
         what = f"{len(complete) - len(whole)} tool calls have no answer: a model refuses that"

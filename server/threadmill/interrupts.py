@@ -5,18 +5,18 @@ them in the same transaction (`put`).
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
 from typing import Any, Self
 
+from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.pregel._task_status import read_task_statuses
 
 from threadmill.ids import stamp
 from threadmill.jsonable import dumps_text, loads
 from threadmill_checkpoints.database import Row, Tx
 from threadmill_checkpoints.saver import rows as checkpoints
-
-Decode = Callable[[tuple[str, bytes]], Any]  # a serializer's `loads_typed`
+from threadmill_checkpoints.saver.blobs import Reader
 
 ID = re.compile("[0-9a-f]{32}")
 
@@ -47,18 +47,19 @@ class Pending:
         return {"interrupt_id": self.interrupt_id, "value": loads(self.value), "namespace": namespace}
 
 
-def of_head(tx: Tx, thread_id: str, decode: Decode) -> list[Pending]:
+def of_head(tx: Tx, thread_id: str, serde: SerializerProtocol) -> list[Pending]:
     """As the newest checkpoint has them, in the order of its tasks."""
     written = checkpoints.head_writes(tx, thread_id)
     if not any(_asks(row) for row in written):  # as after most runs
         return []
+    reader = Reader(tx, serde)
     statuses = read_task_statuses(
-        (row["task_id"], row["channel"], decode((row["type"], row["value"])) if _asks(row) else None) for row in written
+        (row["task_id"], row["channel"], reader.write(row) if _asks(row) else None) for row in written
     )
     askers = {row["task_id"]: row["run_id"] for row in written if _asks(row)}
     return [
         Pending(
-            one.id, task_id, _namespace(tx, thread_id, task_id, one.id, decode), askers[task_id], dumps_text(one.value)
+            one.id, task_id, _namespace(tx, reader, thread_id, task_id, one.id), askers[task_id], dumps_text(one.value)
         )
         for task_id, status in statuses.items()
         for one in status.pending_interrupts
@@ -70,7 +71,9 @@ def of_thread(tx: Tx, thread_id: str) -> list[Pending]:
     return [Pending.from_row(row) for row in rows]
 
 
-def addressed(tx: Tx, thread_id: str, resume: Any, decode: Decode, *, at: str | None, again: bool, strict: bool) -> Any:
+def addressed(
+    tx: Tx, thread_id: str, resume: Any, serde: SerializerProtocol, *, at: str | None, again: bool, strict: bool
+) -> Any:
     """A run's `resume` as {interrupt id: answer}, without the answers that nobody waits for (unless `strict`).
 
     A bare value would answer whatever is asked first: also the next question, in a later attempt (`again`) or in a
@@ -79,7 +82,7 @@ def addressed(tx: Tx, thread_id: str, resume: Any, decode: Decode, *, at: str | 
     """
     if at is not None and at != (checkpoints.head_run(tx, thread_id) or (None,))[0]:
         return resume
-    pending = of_head(tx, thread_id, decode)
+    pending = of_head(tx, thread_id, serde)
     if not isinstance(resume, dict) or not all(ID.fullmatch(str(key)) for key in resume):
         asked = of_thread(tx, thread_id) if again else pending
         if len(asked) != 1 or not (again or _stands(tx, thread_id, asked[0])):
@@ -136,10 +139,10 @@ def _asks(row: Row) -> bool:
     return bool(row["channel"] == "__interrupt__")
 
 
-def _namespace(tx: Tx, thread_id: str, task_id: str, interrupt_id: str, decode: Decode) -> str:
+def _namespace(tx: Tx, reader: Reader, thread_id: str, task_id: str, interrupt_id: str) -> str:
     """A graph hands what its subgraphs ask on to its own parent: the innermost that wrote it is the one that asks."""
     nested = checkpoints.interrupts_below(tx, thread_id, task_id)
-    asking = (row["checkpoint_ns"] for row in nested if interrupt_id in _ids(decode((row["type"], row["value"]))))
+    asking = (row["checkpoint_ns"] for row in nested if interrupt_id in _ids(reader.write(row)))
     return max(asking, key=len, default="")
 
 

@@ -220,7 +220,7 @@ class States:
 
     def pending(self, tx: Tx, thread_id: str) -> list[Pending]:
         """What the thread waits for, as its newest checkpoint has it."""
-        return interrupts.of_head(tx, thread_id, self.new_saver().serde.loads_typed)
+        return interrupts.of_head(tx, thread_id, self.new_saver().serde)
 
     @asynccontextmanager
     async def _open(

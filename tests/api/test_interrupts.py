@@ -115,6 +115,13 @@ async def test_one_node_asks_one_thing_after_the_other(client: LangGraphClient) 
     assert answers(output) == ANSWERS
 
 
+async def test_a_long_question_is_told_whole(client: LangGraphClient) -> None:
+    thread = (await client.threads.create())["thread_id"]
+    await client.runs.wait(thread, "hitl", input={"n": "why? " * 1000})
+    (asked,) = (await client.threads.get(thread))["interrupts"].values()
+    assert asked[0]["value"] == {"question": "approve?", "n": "why? " * 1000}
+
+
 async def test_a_bare_answer_is_used_once(client: LangGraphClient) -> None:
     """LangGraph gives it to the next question too when the thread is continued."""
     thread = await begun(client, "thrice")

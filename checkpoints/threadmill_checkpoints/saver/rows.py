@@ -175,7 +175,7 @@ def begun_below(tx: Tx, thread_id: str, root_id: str) -> list[tuple[str, str]]:
 def interrupts_below(tx: Tx, thread_id: str, task_id: str) -> list[Row]:
     """What the subgraphs of a task asked, at any time and depth."""
     return tx.all(
-        "SELECT checkpoint_ns, type, value FROM writes WHERE thread_id = :thread_id AND checkpoint_ns > '' "
+        "SELECT checkpoint_ns, type, value, parts FROM writes WHERE thread_id = :thread_id AND checkpoint_ns > '' "
         "AND instr(checkpoint_ns, :task_id) AND channel = '__interrupt__'",
         thread_id=thread_id,
         task_id=task_id,

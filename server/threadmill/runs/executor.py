@@ -305,7 +305,7 @@ class Executor:
                 interrupts.addressed,
                 run.thread_id,
                 given.resume,
-                self.new_saver().serde.loads_typed,
+                self.new_saver().serde,
                 at=run.kwargs["config"]["configurable"].get("checkpoint_id"),
                 again=again,
                 strict=_strict(run),
@@ -324,7 +324,7 @@ class Executor:
 
     def pending(self, tx: Tx, thread_id: str) -> list[Pending]:
         """What the thread waits for, as its newest checkpoint has it."""
-        return interrupts.of_head(tx, thread_id, self.new_saver().serde.loads_typed)
+        return interrupts.of_head(tx, thread_id, self.new_saver().serde)
 
     def _config(self, run: Run, tap: Tap, *, resumed: bool) -> Any:
         """The run's config with our listeners. A resumed attempt goes on from the head, not from a named checkpoint."""
