@@ -22,6 +22,13 @@ def mill(): return "thread"  # code
 | 1 | 2 |
 """
 
+DOT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
+PICTURES: list[Any] = [
+    {"type": "text", "text": f"Two here: ![a dot](data:image/png;base64,{DOT}) and ![an icon](icon.svg)."},
+    {"type": "image", "base64": DOT, "mime_type": "image/png"},
+    {"type": "image_url", "image_url": {"url": "https://example.com/cat.png"}},
+]
+
 
 class State(TypedDict):
     messages: Annotated[list[AnyMessage], add_messages]
@@ -36,6 +43,8 @@ async def second(state: State) -> dict[str, Any]:
     if "fail" in asked.text and str(asked.id) not in failed:
         failed.add(str(asked.id))
         raise ValueError("the mill stands still")
+    if "pictures" in asked.text:
+        return {"messages": [AIMessage(PICTURES)]}
     return {"messages": [AIMessage(HARD if "hard" in asked.text else "It turns again.")]}
 
 

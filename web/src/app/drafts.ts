@@ -1,28 +1,44 @@
-/** What one has begun to write, per conversation: kept in this browser, the same in all its tabs. */
+/** What one has begun to write, and the pictures that are to go with it, per conversation: kept in this browser, the same
+ * in all its tabs. */
 
 import { signal, type Signal } from '@preact/signals'
+import type { Picture } from '../core/pictures.ts'
 import { BASE } from './api.ts'
 import { cache } from './connection.ts'
 
-const drafts = new Map<string, Signal<string>>()
-const channel = typeof BroadcastChannel === 'undefined' ? null : new BroadcastChannel(`threadmill-drafts${BASE.pathname}`)
+interface Drafts<T> {
+  of(id: string): Signal<T>
+  write(id: string, value: T): void
+}
 
-export function draft(id: string): Signal<string> {
-  let known = drafts.get(id)
-  if (known === undefined) {
-    drafts.set(id, (known = signal('')))
-    const found = known
-    void cache.get<string>(`draft:${id}`).then((kept) => {
-      if (kept && found.value === '') found.value = kept
-    })
+function drafts<T extends { length: number }>(kind: string, nothing: T): Drafts<T> {
+  const all = new Map<string, Signal<T>>()
+  const channel = typeof BroadcastChannel === 'undefined' ? null : new BroadcastChannel(`threadmill-${kind}s${BASE.pathname}`)
+
+  function of(id: string): Signal<T> {
+    let known = all.get(id)
+    if (known === undefined) {
+      all.set(id, (known = signal(nothing)))
+      const found = known
+      void cache.get<T>(`${kind}:${id}`).then((kept) => {
+        if (kept?.length && !found.value.length) found.value = kept
+      })
+    }
+    return known
   }
-  return known
+
+  function write(id: string, value: T): void {
+    of(id).value = value
+    void (value.length ? cache.put(`${kind}:${id}`, value) : cache.delete(`${kind}:${id}`))
+    channel?.postMessage({ id, value })
+  }
+
+  if (channel) channel.onmessage = ({ data }) => (of(data.id).value = data.value)
+  return { of, write }
 }
 
-export function write(id: string, text: string): void {
-  draft(id).value = text
-  void (text ? cache.put(`draft:${id}`, text) : cache.delete(`draft:${id}`))
-  channel?.postMessage({ id, text })
-}
+const texts = drafts<string>('draft', '')
+const pictures = drafts<readonly Picture[]>('picture', [])
 
-if (channel) channel.onmessage = ({ data }) => (draft(data.id).value = data.text)
+export const { of: draft, write } = texts
+export const { of: attached, write: attach } = pictures

@@ -27,6 +27,8 @@ export interface Slots {
   dock: { thread: string }
   /** Beside the conversation, or over it where there is no room. */
   panel: { thread: string }
+  /** Above the box to write in: what goes with the message. */
+  attached: { thread: string }
   /** In the box to write in: buttons. */
   composer: { thread: string }
   /** Over everything: dialogs, messages that go away. */

@@ -10,6 +10,7 @@ export const table = {
     close: 'Close',
     retry: 'Try again',
     undo: 'Undo',
+    larger: 'Show larger',
     untitled: 'New conversation',
   },
   'zh-CN': {
@@ -19,6 +20,7 @@ export const table = {
     close: '关闭',
     retry: '重试',
     undo: '撤销',
+    larger: '查看大图',
     untitled: '新对话',
   },
 }

@@ -8,6 +8,7 @@ export interface Step {
   call: ToolCall
   /** A tool message's, as text. */
   result: string | null
+  images: string[]
   status: 'waiting' | 'running' | 'finished' | 'error' | 'stopped'
   live: FlyingTool | null
   duration_ms: number | null
@@ -48,12 +49,15 @@ function reasoningOf(content: string | Block[] | null | undefined): string {
 
 function imagesOf(content: string | Block[] | null | undefined): string[] {
   if (!Array.isArray(content)) return []
-  return content.flatMap((one) => {
-    if (one.type === 'image_url') return [typeof one.image_url === 'string' ? one.image_url : one.image_url?.url]
-    if (one.type !== 'image') return []
-    const data = one.base64 ?? one.data
-    return [data ? `data:${one.mime_type ?? 'image/png'};base64,${data}` : one.url]
-  })
+  return content.flatMap(imageOf).filter((one) => typeof one === 'string')
+}
+
+function imageOf(one: Block): Json[] {
+  if (one.type === 'image_url') return [typeof one.image_url === 'string' ? one.image_url : one.image_url?.url]
+  if (one.type !== 'image') return []
+  const data = one.base64 ?? one.data ?? one.source?.data
+  const type = one.mime_type ?? one.source?.media_type ?? 'image/png'
+  return [data ? `data:${type};base64,${data}` : (one.url ?? one.source?.url)]
 }
 
 /** Cheap when little has changed: what `before` made of the same message and the same answers is used again. */
@@ -102,7 +106,8 @@ export function turnOf(held: readonly Message[], id: string): string | null {
 }
 
 function written(letter: Letter): Said {
-  const nothing = { reasoning: '', images: [], steps: [], live: false, stopped: false, message: null, used: null, namespace: [] }
+  const images = imagesOf(letter.body.input?.messages?.[0]?.content)
+  const nothing = { reasoning: '', images, steps: [], live: false, stopped: false, message: null, used: null, namespace: [] }
   return { key: letter.id, kind: 'human', text: letter.text, letter, ...nothing }
 }
 
@@ -158,7 +163,7 @@ function step(
   const now = flying?.status ?? (running && !asked.has(call.id) ? 'running' : 'waiting')
   const told: Json = flying?.output?.content ?? flying?.output
   const shown = answer ? textOf(answer.content) : (flying?.message ?? (told === undefined ? null : plain(told)))
-  return { call, result: shown, status: done ?? now, live: flying, duration_ms: flying?.duration_ms ?? null }
+  return { call, result: shown, images: imagesOf(answer?.content), status: done ?? now, live: flying, duration_ms: flying?.duration_ms ?? null }
 }
 
 function callOf(block: Block): ToolCall | null {

@@ -2,6 +2,7 @@ import { signal } from '@preact/signals'
 import { useLayoutEffect, useRef } from 'preact/hooks'
 import { common } from '../app/words.ts'
 import { copyText } from './copy.tsx'
+import { enlarge, ours } from './picture.tsx'
 
 type Library = typeof import('./render.ts')
 
@@ -52,8 +53,9 @@ function update(made: Library, box: HTMLElement, before: Shown, text: string): S
   for (const old of before.nodes.slice(same)) old.remove()
   const added = blocks.slice(same).map((one) => {
     const node = document.createElement('div')
-    node.append(made.rendered(one))
+    node.append(made.rendered(one, ours))
     for (const head of node.querySelectorAll('.code-head')) head.append(copyOf(head))
+    for (const image of node.querySelectorAll('img')) enlargeable(image)
     return node
   })
   box.append(...added)
@@ -65,6 +67,16 @@ function cut(made: Library, before: Shown, text: string): string[] {
   const grown = before.text && text.startsWith(before.text)
   const kept = grown ? before.blocks.slice(0, -UNSETTLED) : []
   return [...kept, ...made.blocksOf(text.slice(kept.join('').length))]
+}
+
+function enlargeable(image: HTMLImageElement): void {
+  const button = document.createElement('button')
+  button.type = 'button'
+  button.className = 'picture'
+  button.title = common('larger')
+  button.onclick = () => enlarge(image.src, image.alt)
+  image.replaceWith(button)
+  button.append(image)
 }
 
 function copyOf(head: Element): HTMLButtonElement {

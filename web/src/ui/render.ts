@@ -31,7 +31,7 @@ marked.use({
     html: ({ text }: Tokens.HTML | Tokens.Tag) => escaped(text),
     // Nothing is fetched from other sites: a picture of theirs is a link to it.
     image({ href, text }: Tokens.Image) {
-      if (/^(data:image\/|blob:)/i.test(href)) return `<img src="${escaped(href)}" alt="${escaped(text)}">`
+      if (fetched(href)) return `<img src="${escaped(href)}" alt="${escaped(text)}">`
       return `<a href="${escaped(href)}">${escaped(text || href)}</a>`
     },
     code({ text, lang }: Tokens.Code) {
@@ -60,7 +60,11 @@ const CLEAN = {
   ADD_ATTR: ['target', 'tabindex'],
 }
 
-export function rendered(text: string): DocumentFragment {
+let fetched: (source: string) => boolean = () => false
+
+/** `ours` tells which pictures may be shown; the others are links. */
+export function rendered(text: string, ours: (source: string) => boolean): DocumentFragment {
+  fetched = ours
   return DOMPurify.sanitize(marked.parse(text, { async: false }), CLEAN)
 }
 

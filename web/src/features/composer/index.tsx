@@ -1,11 +1,12 @@
 import { useComputed } from '@preact/signals'
 import { useEffect, useLayoutEffect, useRef } from 'preact/hooks'
-import { draft, write } from '../../app/drafts.ts'
+import { attach, attached, draft, write } from '../../app/drafts.ts'
 import { Slot, type Feature } from '../../app/feature.ts'
 import { send } from '../../app/outbox.ts'
 import { current, settled } from '../../app/route.ts'
 import { stop } from '../../app/runs.ts'
 import { thread } from '../../app/threads.ts'
+import { contentOf } from '../../core/pictures.ts'
 import { IconButton } from '../../ui/button.tsx'
 import { toast } from '../../ui/toast.tsx'
 import './composer.css'
@@ -16,6 +17,7 @@ const TALLEST = 240
 function Composer({ thread: id }: { thread: string }) {
   const box = useRef<HTMLTextAreaElement>(null)
   const text = draft(id).value
+  const empty = !text.trim() && !attached(id).value.length
   const state = useComputed(() => {
     const { view, queue } = thread(id).value
     return { busy: view.in_flight !== null || queue.length > 0, asked: view.interrupts.length > 0 }
@@ -34,9 +36,11 @@ function Composer({ thread: id }: { thread: string }) {
 
   const submit = () => {
     const said = draft(id).value.trim()
-    if (!said) return
+    const pictures = attached(id).value
+    if (!said && !pictures.length) return
     write(id, '')
-    void send(id, said, said)
+    attach(id, [])
+    void send(id, contentOf(said, pictures), said)
     settled()
   }
   const key = (event: KeyboardEvent) => {
@@ -54,6 +58,7 @@ function Composer({ thread: id }: { thread: string }) {
         submit()
       }}
     >
+      <Slot name="attached" thread={id} />
       <textarea
         id="composer"
         ref={box}
@@ -69,8 +74,8 @@ function Composer({ thread: id }: { thread: string }) {
         <Slot name="composer" thread={id} />
         <span class="space" />
         {busy && <IconButton class="stop" icon="stop" label={t('stop')} onClick={halt} />}
-        {(!busy || text.trim()) && (
-          <IconButton class="send" icon="send" type="submit" label={busy ? t('queue') : t('send')} disabled={!text.trim()} />
+        {(!busy || !empty) && (
+          <IconButton class="send" icon="send" type="submit" label={busy ? t('queue') : t('send')} disabled={empty} />
         )}
       </div>
       <p id="composer-hint" class="hint">

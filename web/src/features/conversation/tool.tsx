@@ -3,6 +3,7 @@ import { useEffect } from 'preact/hooks'
 import { plain, type Step } from '../../core/turns.ts'
 import { CopyButton } from '../../ui/copy.tsx'
 import { Icon, type IconName } from '../../ui/icon.tsx'
+import { Pictures } from './pictures.tsx'
 import { useTimings } from './timings.ts'
 import { t } from './words.ts'
 
@@ -38,6 +39,7 @@ export function ToolCard({ thread, step }: { thread: string; step: Step }) {
         <Took thread={thread} step={step} />
       </summary>
       <Part label={t('arguments')} text={pretty(call.args)} />
+      <Pictures sources={step.images} />
       {step.result !== null && <Part label={t('result')} text={pretty(step.result)} />}
     </details>
   )

@@ -1,12 +1,14 @@
 import { Component } from 'preact'
-import { draft, write } from '../../app/drafts.ts'
+import { attach, attached, draft, write } from '../../app/drafts.ts'
 import { Slot } from '../../app/feature.ts'
 import { language } from '../../app/lang.ts'
 import { outbox } from '../../app/outbox.ts'
+import { picturesOf } from '../../core/pictures.ts'
 import type { Said } from '../../core/turns.ts'
 import { Button } from '../../ui/button.tsx'
 import { CopyButton } from '../../ui/copy.tsx'
 import { Markdown } from '../../ui/markdown.tsx'
+import { Pictures } from './pictures.tsx'
 import { useTimings } from './timings.ts'
 import { seconds, ToolCard } from './tool.tsx'
 import { t } from './words.ts'
@@ -35,9 +37,7 @@ export class Turn extends Component<Props> {
             <Markdown text={said.reasoning} live={said.live} />
           </details>
         )}
-        {said.images.map((one, place) => (
-          <Picture key={place} source={one} label={t('image', { n: place + 1 })} />
-        ))}
+        <Pictures sources={said.images} />
         {said.text && (human ? <p class="words">{said.text}</p> : <Markdown text={said.text} live={said.live} />)}
         {said.steps.map((one) => (
           <ToolCard key={one.call.id} thread={thread} step={one} />
@@ -76,7 +76,10 @@ function Letter({ said }: { said: Said }) {
   if (!letter) return null
   if (letter.state !== 'failed') return <p class="note">{letter.state === 'sent' ? t('sent') : t('sending')}</p>
   const discard = () => {
-    if (!draft(letter.thread).value) write(letter.thread, letter.text)
+    if (!draft(letter.thread).value && !attached(letter.thread).value.length) {
+      write(letter.thread, letter.text)
+      attach(letter.thread, picturesOf(letter.body.input?.messages?.[0]?.content))
+    }
     void outbox.drop(letter.id)
   }
   return (
@@ -84,15 +87,5 @@ function Letter({ said }: { said: Said }) {
       {t('notSent', { reason: letter.reason ?? '' })}{' '}
       <Button onClick={() => void outbox.retry(letter.id)}>{t('again')}</Button> <Button onClick={discard}>{t('discard')}</Button>
     </p>
-  )
-}
-
-/** Of other sites nothing is fetched: their pictures are links. */
-function Picture({ source, label }: { source: string; label: string }) {
-  if (/^(data:image\/|blob:)/.test(source)) return <img class="picture" src={source} alt={label} />
-  return (
-    <a href={source} target="_blank" rel="noopener noreferrer">
-      {label}
-    </a>
   )
 }
