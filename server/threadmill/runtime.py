@@ -245,8 +245,7 @@ class Runtime:
 
         def keep(tx: Tx) -> Run | None:
             now = next((one for one in run.active(tx, thread_id) if one.status == "running"), None)
-            if now is not None:
-                steering.inject(tx, now.run_id, message)
+            if now is not None and steering.inject(tx, now.run_id, message):
                 tx.on_commit(partial(self.worker.say, now.run_id, message))
             return now
 

@@ -111,6 +111,43 @@ def test_the_list_tells_how_each_thread_is_getting_on(page: Page, agent: Server)
     expect(item(page, threads["running"])).not_to_have_attribute("data-state", "running")
 
 
+def test_what_is_sent_during_an_answer_joins_it_if_one_wants(page: Page, agent: Server) -> None:
+    thread = str(uuid.uuid4())
+    start_run(agent, thread, "take many steps", "odd")
+    page.goto(f"/t/{thread}")
+    page.get_by_role("combobox", name="What is sent during an answer").select_option("joins the answer")
+    expect(page.locator("#composer-hint")).to_contain_text("joins it at its next step")
+    say(page, "enough")
+    expect(last(page)).to_contain_text("It turns again.")
+    done(page)
+    assert [one["type"] for one in snapshot(agent, thread)["messages"]] == ["human", "human", "ai"]
+    assert len(httpx.get(f"{agent.url}/threads/{thread}/runs", timeout=30).json()) == 1, "the same run has heard it"
+    page.reload()
+    start_run(agent, thread, "take many steps", "odd")
+    expect(page.get_by_role("combobox", name="What is sent during an answer")).to_have_value("true")
+    say(page, "enough")
+    done(page)
+
+
+def test_an_answer_is_paused_and_goes_on(page: Page, agent: Server) -> None:
+    thread = str(uuid.uuid4())
+    start_run(agent, thread, "take many steps", "odd")
+    page.goto(f"/t/{thread}")
+    page.get_by_role("button", name="Pause after this step").click()
+    held = page.get_by_role("region", name="Paused")
+    expect(held).to_contain_text("Paused between two steps")
+    expect(item(page, thread)).to_have_attribute("data-state", "paused")
+    say(page, "afterwards")
+    expect(page.get_by_role("region", name="Waiting in the queue").get_by_role("listitem")).to_have_text(["afterwards"])
+    expect(page.locator("article.human")).to_have_count(1)
+    page.reload()
+    held.get_by_role("button", name="Go on").click()
+    expect(held).to_have_count(0)
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator("article.human")).to_have_text([re.compile("many steps"), re.compile("afterwards")])
+    done(page)
+
+
 def test_what_is_sent_during_an_answer_waits_in_a_queue_one_can_see(page: Page, agent: Server) -> None:
     thread = begin(page, "Tell me a story of 3000 words")
     spoke(page)
@@ -118,8 +155,9 @@ def test_what_is_sent_during_an_answer_waits_in_a_queue_one_can_see(page: Page, 
         say(page, text)
     queue = page.get_by_role("region", name="Waiting in the queue").get_by_role("listitem")
     expect(queue).to_have_text(["first question", "second question", "third question"])
-    queue.nth(2).get_by_role("button", name="Earlier").click()
+    queue.nth(2).get_by_role("button", name="Earlier").press("Enter")
     expect(queue).to_have_text(["first question", "third question", "second question"])
+    expect(queue.nth(1).get_by_role("button", name="Earlier")).to_be_focused()
     queue.nth(0).get_by_role("button", name="Take out").click()
     expect(queue).to_have_text(["third question", "second question"])
     page.reload()

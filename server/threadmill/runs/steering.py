@@ -19,14 +19,17 @@ from threadmill_checkpoints.database import Tx
 ONCE = ("recovers", "strict_resume", "if_interrupted")  # of a run's kwargs, those that its successor has not
 
 
-def inject(tx: Tx, run_id: str, message: Mapping[str, Any]) -> None:
-    """`message` has an id."""
-    tx.run(
-        "INSERT INTO injections (run_id, message_id, message, created_at) VALUES (:run_id, :id, :message, :now)",
-        run_id=run_id,
-        id=message["id"],
-        message=dumps_text(message),
-        now=stamp(tx.now),
+def inject(tx: Tx, run_id: str, message: Mapping[str, Any]) -> bool:
+    """`message` has an id. False when it was said before: who lost the answer asks again."""
+    return bool(
+        tx.run(
+            "INSERT INTO injections (run_id, message_id, message, created_at) "
+            "VALUES (:run_id, :id, :message, :now) ON CONFLICT DO NOTHING",
+            run_id=run_id,
+            id=message["id"],
+            message=dumps_text(message),
+            now=stamp(tx.now),
+        )
     )
 
 

@@ -1,5 +1,6 @@
-"""A graph that fails, asks several things, and says what a page finds hard to show."""
+"""A graph that fails, asks several things, takes many steps, and says what a page finds hard to show."""
 
+import asyncio
 from typing import Annotated, Any
 
 from langchain_core.messages import AIMessage, AnyMessage
@@ -32,6 +33,7 @@ PICTURES: list[Any] = [
 
 class State(TypedDict):
     messages: Annotated[list[AnyMessage], add_messages]
+    steps: int
 
 
 async def first(state: State) -> dict[str, Any]:
@@ -53,7 +55,19 @@ async def ask(state: dict[str, Any]) -> dict[str, Any]:
     return {"messages": [AIMessage(f"{state['what']}: {answer}")]}
 
 
+async def step(state: State) -> dict[str, Any]:
+    await asyncio.sleep(0.02)
+    return {"steps": state.get("steps", 0) + 1}
+
+
+def enough(state: State) -> str:
+    """A few seconds of steps, between which it can be paused, and hears what is said to it."""
+    return "second" if state["steps"] % 200 == 0 or state["messages"][-1].text == "enough" else "step"
+
+
 def way(state: State) -> list[Send] | str:
+    if "steps" in state["messages"][-1].text:
+        return "step"
     if "colours" in state["messages"][-1].text:
         return [Send("ask", {"what": what}) for what in ("the gate", "the wheel")]
     return "second"
@@ -64,7 +78,9 @@ builder.add_node("first", first)
 builder.add_node("second", second)
 builder.add_node("ask", ask)  # type: ignore[type-var]
 builder.add_edge(START, "first")
-builder.add_conditional_edges("first", way, ["second", "ask"])
+builder.add_node("step", step)
+builder.add_conditional_edges("first", way, ["second", "ask", "step"])
+builder.add_conditional_edges("step", enough, ["second", "step"])
 builder.add_edge("second", END)
 builder.add_edge("ask", END)
 odd = builder.compile()

@@ -9,12 +9,13 @@ import { assistantOf } from './assistants.ts'
 import { cache } from './connection.ts'
 import { letters } from './letters.ts'
 import { leave, runOptions } from './runs.ts'
-import { follow, thread } from './threads.ts'
+import { follow, requeue, thread } from './threads.ts'
 
 export const outbox = new Outbox(cache, post, (now) => (letters.value = now))
 
-/** A message of a person: on its way at once, sent as soon as it can be. */
-export async function send(id: string, content: Json, text: string, more: Json = {}): Promise<void> {
+/** A message of a person: on its way at once, sent as soon as it can be. Who looks at an earlier checkpoint begins a run
+ * there, and does not steer. */
+export async function send(id: string, content: Json, text: string, more: Json = {}, steers = false): Promise<void> {
   const message = newId()
   const from = leave(id)
   const body = {
@@ -25,17 +26,19 @@ export async function send(id: string, content: Json, text: string, more: Json =
     ...(from === null ? {} : { checkpoint_id: from }),
     ...more,
   }
-  await outbox.add({ id: message, thread: id, body, text, at: Date.now(), state: 'waiting' })
+  await outbox.add({ id: message, thread: id, body, text, at: Date.now(), state: 'waiting', steers: steers && from === null })
 }
 
 async function post(letter: Letter): Promise<{ run: string } | { refused: string } | { later: true }> {
   const assistant_id = letter.body.assistant_id ?? assistantOf(letter.thread)
   if (assistant_id === null) return { later: true } // which there are is not known yet
   try {
+    const steered = letter.steers ? await steer(letter) : null
+    if (steered !== null) return { run: steered }
     const body = { ...letter.body, assistant_id }
     const headers = { 'Idempotency-Key': letter.id }
     const made = await api<{ run_id: string }>(`threads/${letter.thread}/runs`, { body, headers })
-    void follow(letter.thread)
+    void follow(letter.thread).then(() => requeue(letter.thread))
     return { run: made.run_id }
   } catch (error) {
     if (!(error instanceof ApiError) || error.status >= 500 || error.status === 401) {
@@ -44,6 +47,16 @@ async function post(letter: Letter): Promise<{ run: string } | { refused: string
     }
     return { refused: error.message }
   }
+}
+
+/** The run that hears it; null when there is none any more. */
+async function steer(letter: Letter): Promise<string | null> {
+  const [{ id, content }] = letter.body.input.messages
+  const body = { id: 1, method: 'input.inject', params: { message: { role: 'user', id, content } } }
+  const answer = await api<Json>(`threads/${letter.thread}/commands`, { body })
+  if (answer.type === 'success') return answer.result.run_id
+  if (answer.error === 'no_such_run') return null
+  throw new ApiError(400, answer.message)
 }
 
 /** What the server shows itself needs no copy any more. */

@@ -16,6 +16,8 @@ export interface Letter {
   at: number
   /** `waiting`: to be sent, perhaps again. `sent`: the server has it. `failed`: it refused it, for `reason`. */
   state: 'waiting' | 'sent' | 'failed'
+  /** It is said to the run that is under way, if one still is when it is sent; else it begins one. */
+  steers?: boolean
   run?: string
   reason?: string
 }

@@ -1,4 +1,4 @@
-import { useComputed } from '@preact/signals'
+import { signal, useComputed } from '@preact/signals'
 import { useEffect, useLayoutEffect, useRef } from 'preact/hooks'
 import { attach, attached, draft, write } from '../../app/drafts.ts'
 import { Slot, type Feature } from '../../app/feature.ts'
@@ -13,6 +13,16 @@ import './composer.css'
 import { t } from './words.ts'
 
 const TALLEST = 240
+const STEERS = 'threadmill.steers'
+
+/** What becomes of a message that is sent while an answer is written: it joins it, or waits. */
+const steers = signal(localStorage.getItem(STEERS) !== null)
+
+function choose(joins: boolean): void {
+  steers.value = joins
+  if (joins) localStorage.setItem(STEERS, '1')
+  else localStorage.removeItem(STEERS)
+}
 
 function Composer({ thread: id }: { thread: string }) {
   const box = useRef<HTMLTextAreaElement>(null)
@@ -20,9 +30,11 @@ function Composer({ thread: id }: { thread: string }) {
   const empty = !text.trim() && !attached(id).value.length
   const state = useComputed(() => {
     const { view, queue } = thread(id).value
-    return { busy: view.in_flight !== null || queue.length > 0, asked: view.interrupts.length > 0 }
+    const running = view.in_flight !== null
+    return { running, busy: running || queue.length > 0, asked: view.interrupts.length > 0 }
   })
-  const { busy, asked } = state.value
+  const { running, busy, asked } = state.value
+  const steering = running && steers.value
 
   useLayoutEffect(() => {
     const element = box.current!
@@ -40,7 +52,7 @@ function Composer({ thread: id }: { thread: string }) {
     if (!said && !pictures.length) return
     write(id, '')
     attach(id, [])
-    void send(id, contentOf(said, pictures), said)
+    void send(id, contentOf(said, pictures), said, {}, steering)
     settled()
   }
   const key = (event: KeyboardEvent) => {
@@ -73,13 +85,19 @@ function Composer({ thread: id }: { thread: string }) {
       <div class="composer-row">
         <Slot name="composer" thread={id} />
         <span class="space" />
+        {running && (
+          <select class="during" aria-label={t('during')} value={String(steers.value)} onChange={(event) => choose(event.currentTarget.value === 'true')}>
+            <option value="false">{t('waits')}</option>
+            <option value="true">{t('joins')}</option>
+          </select>
+        )}
         {busy && <IconButton class="stop" icon="stop" label={t('stop')} onClick={halt} />}
         {(!busy || !empty) && (
-          <IconButton class="send" icon="send" type="submit" label={busy ? t('queue') : t('send')} disabled={empty} />
+          <IconButton class="send" icon="send" type="submit" label={t(steering ? 'steer' : busy ? 'queue' : 'send')} disabled={empty} />
         )}
       </div>
       <p id="composer-hint" class="hint">
-        {asked ? t('asked') : busy ? `${t('running')} ${t('background')}` : t('hint')}
+        {asked ? t('asked') : running ? `${t(steering ? 'steered' : 'running')} ${t('background')}` : busy ? t('behind') : t('hint')}
       </p>
     </form>
   )

@@ -6,6 +6,8 @@ import { language } from '../../app/lang.ts'
 import { lettersOf } from '../../app/letters.ts'
 import { openNew } from '../../app/route.ts'
 import { thread } from '../../app/threads.ts'
+import type { Letter } from '../../core/outbox.ts'
+import { queued } from '../../core/queue.ts'
 import { turns } from '../../core/turns.ts'
 import { Button } from '../../ui/button.tsx'
 import { Icon } from '../../ui/icon.tsx'
@@ -21,7 +23,7 @@ const NEAR = 48 // pixels from the end that still are the end
 
 function Conversation({ thread: id }: { thread: string }) {
   const now = thread(id).value
-  const list = useComputed(() => turns(shown(id), earlier.value ? [] : lettersOf(id))).value
+  const list = useComputed(() => turns(shown(id), earlier.value ? [] : lettersOf(id).filter((one) => !waits(id, one)))).value
   if (now.known === 'gone') return <Gone />
   const busy = shown(id).in_flight !== null
   if (!list.length && !busy) {
@@ -37,6 +39,11 @@ function Conversation({ thread: id }: { thread: string }) {
     )
   }
   return <Log id={id} list={list} />
+}
+
+/** What waits in the queue is shown there. */
+function waits(id: string, letter: Letter): boolean {
+  return queued(thread(id).value.queue).some((one) => one.run_id === letter.run)
 }
 
 function Log({ id, list }: { id: string; list: ReturnType<typeof turns> }) {
