@@ -1,11 +1,13 @@
 """Fixtures of the black-box tests: one server per worker, the official SDK and a raw HTTP client."""
 
+import functools
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
+import httpx._transports.default as transports
 import pytest
 from langgraph_sdk.client import LangGraphClient
 from serving import Remote, Server
@@ -15,6 +17,8 @@ LOG_TAIL = 8_000
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Each client reads all certificates, 20 ms, also when it only speaks plain HTTP: thousands of them read them once.
+    transports.create_ssl_context = functools.cache(httpx.create_ssl_context)  # type: ignore[attr-defined]
     config.addinivalue_line(
         "markers",
         "beyond_reference: documented behaviour that `langgraph dev` lacks or gets wrong; deselect to run against it",

@@ -14,13 +14,16 @@ from collections.abc import Mapping, Sequence
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import SimpleNamespace
 
 HERE = Path(__file__).parents[1]
 SETTINGS = "THREADMILL_"
 PRELOADED = [
-    *("threadmill.cli", "threadmill.server", "threadmill.app", "threadmill.runtime", "threadmill.logs"),
-    *("langgraph.prebuilt", "langchain_core.language_models.chat_models", "httptools", "uvloop"),
+    *("threadmill.cli", "threadmill.commands.threads", "threadmill.logs", "threadmill.reload"),
+    *("threadmill.server", "threadmill.app", "threadmill.runtime", "httptools", "uvloop"),
+    *("langgraph.prebuilt", "langchain_core.language_models.chat_models"),
 ]
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _context: ForkServerContext | None = None
 
 
@@ -32,24 +35,16 @@ def _of_libraries(env: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in env.items() if not name.startswith((SETTINGS, "PYTHON"))}
 
 
-class Warm:
-    """What tests use of `subprocess.Popen`."""
+class _Process:
+    """What is used of `subprocess.Popen`."""
 
-    def __init__(self, arguments: Sequence[str], env: Mapping[str, str], log: Path) -> None:
-        global _context
-        if _context is None:
-            _context = multiprocessing.get_context("forkserver")
-            _context.set_forkserver_preload(PRELOADED)
-        main, path = sys.modules["__main__"], "__file__"
-        kept = main.__dict__.pop(path, None)  # else the child would import what started the tests
-        try:
-            self._process: BaseProcess = _context.Process(target=_run, args=(list(arguments), dict(env), str(log)))
-            self._process.start()
-        finally:
-            if kept is not None:
-                main.__dict__[path] = kept
-        assert self._process.pid is not None
-        self.pid = self._process.pid
+    pid: int
+
+    def __init__(self, process: BaseProcess) -> None:
+        self._process = process
+        process.start()
+        assert process.pid is not None
+        self.pid = process.pid
 
     @property
     def returncode(self) -> int | None:
@@ -68,6 +63,57 @@ class Warm:
         if self._process.exitcode is None:
             os.kill(self.pid, how)
 
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+class Warm(_Process):
+    """`threadmill <arguments>`; what it prints is appended to the file `out`, or in part to `err`."""
+
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        env: Mapping[str, str],
+        out: Path,
+        err: Path | None = None,
+        cwd: Path | None = None,
+    ) -> None:
+        global _context
+        if _context is None:
+            _context = multiprocessing.get_context("forkserver")
+            _context.set_forkserver_preload(PRELOADED)
+        main, path = sys.modules["__main__"], "__file__"
+        kept = main.__dict__.pop(path, None)  # else the child would import what started the tests
+        given = (list(arguments), dict(env), str(out), str(err or out), str(cwd or Path.cwd()))
+        try:
+            super().__init__(_context.Process(target=_run, args=given))
+        finally:
+            if kept is not None:
+                main.__dict__[path] = kept
+
+
+class _Fork(_Process):
+    """What a warm `threadmill dev` starts in place of an interpreter: itself, as it is before it serves."""
+
+    def __init__(
+        self, command: Sequence[str], *, stdin: int, pass_fds: Sequence[int], env: Mapping[str, str], **_: bool
+    ) -> None:
+        theirs, self._stdin = os.pipe()
+
+        def serve() -> None:
+            os.setsid()
+            os.dup2(theirs, 0)
+            os.close(self._stdin)
+            _become(command[command.index("threadmill") + 1 :], env)
+
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        super().__init__(multiprocessing.get_context("fork").Process(target=serve))
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
+        os.close(theirs)
+
 
 def _is_installed(path: str) -> bool:
     inside = Path(path).resolve()
@@ -76,16 +122,27 @@ def _is_installed(path: str) -> bool:
     return inside.relative_to(HERE).parts[:1] in ((".venv",), ("server",), ("checkpoints",))
 
 
-def _run(arguments: list[str], env: dict[str, str], log: str) -> None:
+def _run(arguments: list[str], env: dict[str, str], out: str, err: str, cwd: str) -> None:
+    os.chdir(cwd)
+    for number, file in ((1, out), (2, err)):
+        os.dup2(os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644), number)
+    sys.path[:] = [os.getcwd(), *[path for path in sys.path if _is_installed(path)]]  # what the tests import is theirs
+    if arguments[0] == "dev":
+        from threadmill import reload
+
+        taken = SimpleNamespace(Popen=_Fork, PIPE=subprocess.PIPE, TimeoutExpired=subprocess.TimeoutExpired)
+        vars(reload)["subprocess"] = taken
+    _become(arguments, env)
+
+
+def _become(arguments: Sequence[str], env: Mapping[str, str]) -> None:
     os.environ.clear()
     os.environ.update(env)
+    sys.dont_write_bytecode = bool(env.get("PYTHONDONTWRITEBYTECODE"))
     random.seed()
-    for how in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(how, signal.default_int_handler if how == signal.SIGINT else signal.SIG_DFL)
-    out = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    os.dup2(out, 1)
-    os.dup2(out, 2)
-    sys.path[:] = [os.getcwd(), *[path for path in sys.path if _is_installed(path)]]  # what the tests import is theirs
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     sys.argv = ["threadmill", *arguments]
     from threadmill.cli import main
 

@@ -4,13 +4,13 @@ import shutil
 import socket
 import subprocess
 import sys
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from threadmill.commands import backups, imports, threads
 from threadmill.config import Settings, load_settings
 from threadmill.errors import ConfigError, ThreadmillError
 from threadmill.langgraph_json.project import Project, apply_environment, load_project
@@ -24,6 +24,8 @@ cli = typer.Typer(
     pretty_exceptions_enable=False,
     help="Serve LangGraph graphs as durable threads.",
 )
+
+QUICK = {"serve", "dev", "child", "init", "ui", "--version"}  # begin without the imports of the others
 
 ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="langgraph.json, or the folder it is in.")]
 HostOption = Annotated[str | None, typer.Option(help="Address to listen on. Default 127.0.0.1.")]
@@ -102,12 +104,6 @@ def child(
     project, settings = _load(config, host, port, data_dir, insecure)
     note = None if again else "Starts again when code changes; Ctrl-C stops it"
     _serve(project, settings, socket.socket(fileno=fd), keep_going=True, note=note)
-
-
-cli.command("import")(imports.import_)
-cli.command()(backups.backup)
-cli.command()(backups.restore)
-cli.add_typer(threads.app, name="threads")
 
 
 @cli.command()
@@ -227,5 +223,17 @@ def _fail(error: Exception) -> NoReturn:
     sys.exit(1)
 
 
+@cache
+def whole() -> typer.Typer:
+    """With the commands that work on data: they import most of the server, which takes a second."""
+    from threadmill.commands import backups, imports, threads
+
+    cli.command("import")(imports.import_)
+    cli.command()(backups.backup)
+    cli.command()(backups.restore)
+    cli.add_typer(threads.app, name="threads")
+    return cli
+
+
 def main() -> None:
-    cli(prog_name="threadmill")
+    (cli if QUICK.intersection(sys.argv[1:2]) else whole())(prog_name="threadmill")

@@ -13,7 +13,7 @@ import pytest
 from serving import Server
 from typer.testing import CliRunner
 
-from threadmill.cli import cli
+from threadmill.cli import whole
 
 LONG = "a long text " * 1000  # a part of its own
 
@@ -287,7 +287,7 @@ def _opened(bundle: bytes) -> Iterator[bytes]:
 
 
 def run(*arguments: str | Path) -> Any:
-    done = CliRunner().invoke(cli, [str(one) for one in arguments])
+    done = CliRunner().invoke(whole(), [str(one) for one in arguments])
     assert done.exit_code == 0, done.output
     return json.loads(done.stdout) if "--json" in arguments else done.stdout
 
@@ -324,7 +324,7 @@ def test_threads_are_listed_shown_and_deleted_here_and_at_a_server(source: Serve
         assert "to be deleted" in run("threads", "ls", *where)
         assert "to be deleted" in run("threads", "show", thread, *where)
         assert run("threads", "rm", thread, *where, "--json") == {"deleted": [thread]}
-        failed = CliRunner().invoke(cli, ["threads", "show", thread, *map(str, where)])
+        failed = CliRunner().invoke(whole(), ["threads", "show", thread, *map(str, where)])
         assert (failed.exit_code, "not found" in failed.stderr) == (1, True)
 
 
@@ -343,7 +343,7 @@ def test_a_server_forks_and_searches_for_the_command_line(source: Server) -> Non
 
 
 def test_a_directory_that_a_server_has_is_only_read(source: Server, talked: str) -> None:
-    refused = CliRunner().invoke(cli, ["threads", "rm", talked, "--data-dir", str(source.data_dir)])
+    refused = CliRunner().invoke(whole(), ["threads", "rm", talked, "--data-dir", str(source.data_dir)])
     assert refused.exit_code == 1
     assert "A Threadmill server uses" in refused.stderr
     assert "--url" in refused.stderr

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import httpx
+import warm
 
 T = TypeVar("T")
 
@@ -74,19 +75,24 @@ def eventually(probe: Callable[[], T | None], process: "Threadmill | None" = Non
 
 
 class Threadmill:
-    """`threadmill <arguments>`; stdout and stderr go to one file each."""
+    """`threadmill <arguments>`; stdout and stderr go to one file each. `cold` starts an interpreter for it."""
 
-    def __init__(self, place: Path, *arguments: str | Path, cwd: Path | None = None, **env: str) -> None:
+    def __init__(
+        self, place: Path, *arguments: str | Path, cwd: Path | None = None, cold: bool = False, **env: str
+    ) -> None:
         self._out, self._err = place / "stdout", place / "stderr"
+        self._out.touch()
+        self._err.touch()
+        given, cwd = [str(one) for one in arguments], cwd or place
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("THREADMILL_")}
+        env = {**inherited, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", **env}
+        self.process: subprocess.Popen[bytes] | warm.Warm
+        if not cold and warm.can_be(env):
+            self.process = warm.Warm(given, env, self._out, self._err, cwd)
+            return
         with self._out.open("wb") as out, self._err.open("wb") as err:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "threadmill", *map(str, arguments)],
-                cwd=cwd or place,
-                env={**inherited, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", **env},
-                stdout=out,
-                stderr=err,
-            )
+            command = [sys.executable, "-m", "threadmill", *given]
+            self.process = subprocess.Popen(command, cwd=cwd, env=env, stdout=out, stderr=err)
 
     @property
     def log(self) -> str:

@@ -19,11 +19,11 @@ BROKEN = "def f(:\n"
 
 @pytest.fixture
 def dev(threadmill: Start, tmp_path: Path) -> Callable[..., Threadmill]:
-    """`dev(agent=<source>)`: started on a project in tmp_path/p, and serving."""
+    """`dev(agent=<source>)`: started on a project in tmp_path/p, and serving. `cold`: as it is outside of tests."""
 
-    def start(*, env: dict[str, str] | None = None, **given: Any) -> Threadmill:
+    def start(*, env: dict[str, str] | None = None, cold: bool = False, **given: Any) -> Threadmill:
         folder = project(tmp_path / "p", **given)
-        command = threadmill("dev", "-c", folder, "--port", "0", **(env or {}))
+        command = threadmill("dev", "-c", folder, "--port", "0", cold=cold, **(env or {}))
         command.says(SERVING)
         return command
 
@@ -195,7 +195,7 @@ def test_what_is_no_code_of_the_project_starts_nothing(dev: Callable[..., Thread
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_both(dev: Callable[..., Threadmill], number: signal.Signals) -> None:
-    command = dev(agent=saying("one"))
+    command = dev(agent=saying("one"), cold=True)
     server = child(command)
     command.signal(number)
     assert command.ends() == 0
@@ -204,7 +204,7 @@ def test_a_signal_ends_both(dev: Callable[..., Threadmill], number: signal.Signa
 
 
 def test_the_server_ends_when_its_parent_is_killed(dev: Callable[..., Threadmill], agent: Path) -> None:
-    command = dev(agent=waiting("one"), env={"THREADMILL_DRAIN_GRACE": "0.1"})
+    command = dev(agent=waiting("one"), env={"THREADMILL_DRAIN_GRACE": "0.1"}, cold=True)
     command.post("/runs", {"assistant_id": "agent", "input": {}})
     server = child(command)
     command.signal(signal.SIGKILL)
@@ -228,7 +228,7 @@ def test_a_second_signal_does_not_wait_for_runs(dev: Callable[..., Threadmill], 
 
 
 def test_a_server_that_died_comes_back_with_the_next_change(dev: Callable[..., Threadmill], agent: Path) -> None:
-    command = dev(agent=saying("one"))
+    command = dev(agent=saying("one"), cold=True)
     child(command).kill()
     command.says("the server ended; it starts again at the next change")
     agent.write_text(saying("two"))

@@ -110,7 +110,10 @@ def test_a_port_in_use_is_one_sentence(threadmill: Start, agent: Path) -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = str(other.getsockname()[1])
-        _refused(threadmill("serve", "-c", agent, "--port", port), f"127.0.0.1:{port} cannot be used: Address already")
+        _refused(
+            threadmill("serve", "-c", agent, "--port", port, cold=True),
+            f"127.0.0.1:{port} cannot be used: Address already",
+        )
 
 
 def test_a_second_server_on_the_same_data_is_one_sentence(threadmill: Start, agent: Path) -> None:
@@ -150,9 +153,11 @@ def test_insecure_lets_other_machines_in(threadmill: Start, agent: Path) -> None
 
 
 def test_the_version(threadmill: Start) -> None:
-    command = threadmill("--version")
+    command = threadmill("--version", cold=True, PYTHONPROFILEIMPORTTIME="1")
     assert command.ends() == 0
     assert command.out == f"threadmill {version('threadmill')}\n"
+    assert "threadmill.config" in command.log
+    assert "fastapi" not in command.log and "langchain" not in command.log, "one need not wait for a server's imports"
 
 
 @pytest.mark.parametrize("command", ["serve", "dev"])

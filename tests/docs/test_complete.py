@@ -15,7 +15,7 @@ import httpx
 import pytest
 import typer
 
-from threadmill.cli import cli
+from threadmill.cli import whole
 from threadmill.config import SETTINGS, Setting
 from threadmill.langgraph_json.project import BUILD_TIME, NOT_YET, SUPPORTED
 from threadmill.runs import queue
@@ -94,7 +94,7 @@ def test_every_key_of_langgraph_json_is_documented() -> None:
 
 def _commands() -> dict[str, click.Command]:
     """By the words one types; `threadmill` is itself one."""
-    return dict(_below("threadmill", typer.main.get_command(cli)))
+    return dict(_below("threadmill", typer.main.get_command(whole())))
 
 
 def _below(name: str, command: Any) -> Iterator[tuple[str, click.Command]]:

@@ -18,7 +18,7 @@ from serving import Server
 from typer.testing import CliRunner
 from typing_extensions import TypedDict
 
-from threadmill.cli import cli
+from threadmill.cli import whole
 from threadmill_checkpoints.migrate import migrate_sqlite
 from threadmill_checkpoints.saver import SqliteSaver
 from threadmill_checkpoints.saver.checks import LOST
@@ -52,7 +52,7 @@ def data(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(*arguments: str | Path, code: int = 0) -> Any:
-    done = CliRunner().invoke(cli, [str(one) for one in arguments])
+    done = CliRunner().invoke(whole(), [str(one) for one in arguments])
     assert done.exit_code == code, (done.output, done.exception)
     return json.loads(done.stdout) if "--json" in arguments else done.output
 

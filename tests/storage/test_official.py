@@ -21,7 +21,7 @@ from langgraph.types import Command, interrupt
 from typer.testing import CliRunner
 from typing_extensions import TypedDict
 
-from threadmill.cli import cli
+from threadmill.cli import whole
 from threadmill_checkpoints.database import DatabaseError
 from threadmill_checkpoints.migrate import migrate_sqlite
 from threadmill_checkpoints.saver import SqliteSaver
@@ -132,7 +132,7 @@ async def test_a_file_that_cannot_be_taken_over_is_as_it_was(file: Path, expecte
 
 
 def run(*arguments: str | Path) -> tuple[int, Any]:
-    done = CliRunner().invoke(cli, [str(one) for one in arguments])
+    done = CliRunner().invoke(whole(), [str(one) for one in arguments])
     assert done.exception is None or isinstance(done.exception, SystemExit), done.output
     return done.exit_code, json.loads(done.stdout) if done.stdout.startswith("{") else done.output
 
