@@ -21,6 +21,7 @@ from serving import until
 pytestmark = pytest.mark.anyio
 
 TIMES = scaled(2, 20)
+FILLER = "x" * 200_000
 
 
 @contextmanager
@@ -101,6 +102,7 @@ async def test_a_full_disk_loses_nothing(
                     await disk.reaches(disk.frames + chance.randrange(20, 300))
                 disk.close()
                 with full_disk(server, chance.randrange(100_000)):
+                    await until(partial(refuses, server, FILLER), STUCK_SECONDS)  # a log that began anew has room
                     for _ in range(chance.randrange(1, 20)):
                         await until(partial(refuses, server), STUCK_SECONDS)
                         refused += 1
@@ -141,15 +143,15 @@ async def check(server: Victim, users: list[User]) -> int:
     return failed
 
 
-async def refuses(server: Victim) -> bool:
-    return not await accepts(server)
+async def refuses(server: Victim, text: str = "") -> bool:
+    return not await accepts(server, text)
 
 
-async def accepts(server: Victim) -> bool:
+async def accepts(server: Victim, text: str = "") -> bool:
     async with server.http as http:
-        answer = await http.post("/threads", json={})
-    assert answer.status_code == 200 or refusal(answer), answer.text
-    return answer.status_code == 200
+        answer = await http.put("/store/items", json={"namespace": ["disk"], "key": "text", "value": {"text": text}})
+    assert answer.is_success or refusal(answer), answer.text
+    return answer.is_success
 
 
 def refusal(answer: httpx.Response) -> bool:

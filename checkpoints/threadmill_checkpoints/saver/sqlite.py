@@ -37,6 +37,7 @@ from langgraph.checkpoint.base import (
     writes_sort_key,
 )
 from langgraph.checkpoint.serde.base import SerializerProtocol
+from langgraph.constants import START
 
 from threadmill_checkpoints.database import Database, DatabaseError, Row, Tx
 from threadmill_checkpoints.saver import blobs, forks, pruning, rows
@@ -219,8 +220,9 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         at = config["configurable"]
         key = (str(at["thread_id"]), str(at.get("checkpoint_ns", "")), str(at["checkpoint_id"]), task_id)
         run_id = at.get("run_id")
-        for _, value in writes:
-            _give_ids(value)
+        if not task_path.endswith(START):  # what came in keeps what it has
+            for _, value in writes:
+                _give_ids(value)
         found = [
             (WRITES_IDX_MAP.get(channel, index), channel, packed(self.serde, value))
             for index, (channel, value) in enumerate(writes)
