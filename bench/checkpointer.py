@@ -23,8 +23,11 @@ import savers
 import servers
 import uvloop
 from langchain_core.messages import HumanMessage
+from langgraph.types import Durability
 from run import machine
 from savers import COUNT, SAID, SAVERS, TALK, Open, Opened, conversation
+
+from threadmill_checkpoints.saver import SqliteSaver
 
 LENGTHS = (10, 100, 1000, 5000)
 IMAGE = 5 * 2**20  # bytes, of one image in the first message
@@ -126,21 +129,26 @@ async def paged(open_: Open, folder: Path) -> Figures:
     return found
 
 
-async def crowded(open_: Open, folder: Path) -> Figures:
+async def crowded(open_: Open, folder: Path, durability: Durability = "async") -> Figures:
     found = {}
     async with open_(folder) as opened:
+        if isinstance(opened.saver, SqliteSaver):  # as the server has it
+            opened.saver.wait = durability == "sync"
         graph = COUNT.compile(checkpointer=opened.saver)
-        await graph.ainvoke({"left": 3}, at("warm"))
+        how: Any = {} if opened.saver is None else {"durability": durability}
+        await graph.ainvoke({"left": 3}, at("warm"), **how)
         for many in AT_ONCE:
 
             async def runs() -> None:
-                await asyncio.gather(*(graph.ainvoke({"left": COUNTED}, at(f"{many}.{n}")) for n in range(many)))
+                places = [at(f"{many}.{n}") for n in range(many)]
+                await asyncio.gather(*(graph.ainvoke({"left": COUNTED}, place, **how) for place in places))
                 await opened.settled()
 
             wall, cpu = await CLOCK.time(runs())
+            label = f"{many} runs" if durability == "async" else f"{many} runs, {durability}"
             found |= {
-                f"superstep wall, ms | {many} runs": wall / COUNTED / many,
-                f"superstep CPU, ms | {many} runs": cpu / COUNTED / many,
+                f"superstep wall, ms | {label}": wall / COUNTED / many,
+                f"superstep CPU, ms | {label}": cpu / COUNTED / many,
             }
     return found
 
@@ -206,7 +214,7 @@ class Bench:
             return served(folder, turns) if name == "server" else grown(SAVERS[name], folder, turns)
 
         every = {f"length-{length}": of(lived, length) for length in (*LENGTHS, "images")}
-        every |= {"history": of(paged), "crowd": of(crowded)}
+        every |= {"history": of(paged), "crowd": of(crowded), "sync": of(crowded, "sync")}
         if last:  # once: it takes minutes, and bytes are the same each time
             every["growth"] = growing
         wanted = self.options.sections
@@ -248,7 +256,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--turns", type=int, default=2000, help="of the conversation whose file is weighed")
-    parser.add_argument("--sections", type=lambda text: text.split(","), help="of: length,history,crowd,growth")
+    parser.add_argument("--sections", type=lambda text: text.split(","), help="of: length,history,crowd,sync,growth")
     parser.add_argument("--quick", action="store_true", help="one round, 200 turns")
     parser.add_argument("--slow-disk", action="store_true", help=f"every fsync takes {SLOW_US} us longer")
     options = parser.parse_args()

@@ -5,6 +5,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
@@ -279,6 +280,31 @@ async def test_what_is_not_waited_for_is_settled_in_order(saver: SqliteSaver) ->
     assert result(end)["n"] == 5, "what is submitted later sees them"
     await ahead.settled()
     assert [found.checkpoint["id"] for found in await listed(saver)] == [one["id"] for one in reversed(made)]
+
+
+async def test_what_tasks_wrote_commits_with_the_checkpoint_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One commit for a superstep, also for who waits for each of its puts. The clock is asked once for a commit."""
+    commits: list[datetime] = []
+
+    def clock() -> datetime:
+        commits.append(datetime.now(UTC))
+        return commits[-1]
+
+    monkeypatch.setattr("threadmill_checkpoints.saver.sqlite.JOINED_S", 60)
+    database = SqliteDatabase(tmp_path / "ours.sqlite", readers=1, clock=clock, prepare=migrate_sqlite)
+    try:
+        saver, first = SqliteSaver(database), checkpoint()
+        await saver.aput(place("t"), first, {}, {})
+        at = place("t", "", first["id"])
+        written = asyncio.create_task(saver.aput_writes(at, [("x", 1)], "task"))
+        await asyncio.wait({written}, timeout=0.05)  # by itself it does not commit yet
+        await saver.aput(at, checkpoint(), {}, {})
+        await written
+        assert len(commits) == 2
+    finally:
+        await database.close()
 
 
 async def test_a_run_sees_what_it_has_not_waited_for(saver: SqliteSaver) -> None:

@@ -51,6 +51,7 @@ T = TypeVar("T")
 
 AHEAD = 64  # writes a run may be ahead of the disk before it waits
 TOGETHER_S = 0.02  # how long a write that nobody waits for may wait for others
+JOINED_S = 0.002  # how long what a task wrote may wait for the checkpoint that its superstep ends with
 PAGE = 50  # checkpoints read at once by `list`
 
 
@@ -133,12 +134,12 @@ class SqliteSaver(BaseCheckpointSaver[str]):
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
-        await self._write(self._put_writes(config, writes, task_id, task_path))
+        await self._write(self._put_writes(config, writes, task_id, task_path), within=JOINED_S)
 
     def put_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
-        self._submit(self._put_writes(config, writes, task_id, task_path)).result()
+        self._submit(self._put_writes(config, writes, task_id, task_path), within=JOINED_S).result()
 
     async def adelete_thread(self, thread_id: str) -> None:
         await self.database.write(forks.delete_thread, thread_id)
@@ -246,16 +247,16 @@ class SqliteSaver(BaseCheckpointSaver[str]):
     def _inside(self, tx: Tx, part: Part, key: tuple[str, ...]) -> bytes | None:
         return blobs.inside(tx, self.serde, part, key[0], key[2])
 
-    def _submit(self, put: Callable[[Tx], None]) -> "Future[None]":
+    def _submit(self, put: Callable[[Tx], None], within: float = 0) -> "Future[None]":
         def guarded(tx: Tx) -> None:
             self.guard(tx)
             put(tx)
 
-        return self.database.submit(guarded)
+        return self.database.submit(guarded, within)
 
-    async def _write(self, put: Callable[[Tx], None]) -> None:
+    async def _write(self, put: Callable[[Tx], None], within: float = 0) -> None:
         if self.wait:
-            await asyncio.wrap_future(self._submit(put))
+            await asyncio.wrap_future(self._submit(put, within))
             return
         self.verify()
         with self.ahead.lock:
