@@ -121,6 +121,11 @@ def messages(
     return {"forked_from": dict(source) if source else None, **tree.messages(tx, thread_id, serde, at, ids)}
 
 
+def outline(tx: Tx, scope: Scope, thread_id: str, serde: SerializerProtocol, limit: int) -> dict[str, Any]:
+    threads.get(tx, scope, thread_id, shown=True)
+    return tree.outline(tx, thread_id, serde, named(tx, scope, thread_id), limit)
+
+
 # Names
 
 

@@ -5,6 +5,7 @@ on in several ways, messages have alternatives: the next messages of the places 
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -17,6 +18,7 @@ from threadmill_checkpoints.database import Tx
 from threadmill_checkpoints.saver import heads
 from threadmill_checkpoints.saver.steps import Key, Step, Steps
 
+PREVIEWS = 4  # messages that are looked into for words
 COLUMNS = ("id", "parent", "new", "removed", "source", "step", "next", "time", "run")
 
 
@@ -126,9 +128,14 @@ def _row(step: Step, number: int, rows: Mapping[str, int], runs: Mapping[str, in
         step.source,
         step.step,
         step.next,
-        int(datetime.fromisoformat(step.at).timestamp() * 1000),
+        _time(step),
         runs.get(step.run_id or ""),
     )
+
+
+def _time(step: Step) -> int:
+    """In ms since 1970."""
+    return int(datetime.fromisoformat(step.at).timestamp() * 1000)
 
 
 def named(keys: Iterable[Key]) -> list[str]:
@@ -171,6 +178,86 @@ def messages(tx: Tx, thread_id: str, serde: SerializerProtocol, at: str | None, 
             row |= {"shown": others.index(place), "siblings": [_sibling(steps, one) for one in others]}
         shown.append(row)
     return {"head": tree.head, "at": at, "messages": shown}
+
+
+@dataclass(slots=True)
+class Piece:
+    """What was said from where a conversation could have gone on otherwise to the next such place."""
+
+    above: int | None  # the piece it follows
+    places: list[Place]
+
+
+def outline(
+    tx: Tx, thread_id: str, serde: SerializerProtocol, names: Iterable[Mapping[str, Any]], limit: int
+) -> dict[str, Any]:
+    """All branches in pieces: each after the one that it follows, and what is older first. `names` are those of
+    `branches.named`. Of more than `limit` pieces the conversation at the head is told, and the first others."""
+    steps = Steps(tx, serde, thread_id)
+    tree = Tree(steps.read(), heads.head(tx, thread_id))
+    ends: dict[int, list[dict[str, Any]]] = {}
+    for name in names:
+        ends.setdefault(id(tree.at[name["head"]]), []).append({"name": name["name"], "pinned": name["pinned"]})
+    now = tree.at[tree.head] if tree.head else None
+    path = {id(one) for one in tree.path(tree.head)} if tree.head else set()
+    pieces = list(_pieces(tree.root, path, {*ends, id(now)}))
+    numbers = _numbers(pieces, path, limit)
+    return {
+        "head": tree.head,
+        "total": len(pieces),
+        "pieces": [
+            {
+                "above": None if one.above is None else numbers[one.above],
+                "preview": _preview(steps, one),
+                "messages": len(one.places),
+                "shown": id(one.places[0]) in path,
+                "now": one.places[-1] is now,
+                "head": one.places[-1].newest,
+                "time": _time(tree.by_id[one.places[-1].newest]),
+                "names": ends.get(id(one.places[-1]), []),
+            }
+            for one in map(pieces.__getitem__, numbers)
+        ],
+    }
+
+
+def _pieces(root: Place, path: AbstractSet[int], ends: AbstractSet[int]) -> Iterator[Piece]:
+    """`path` are the places of the conversation as it is now; what else was only left by removals is no branch."""
+
+    def below(place: Place) -> list[Place]:
+        return [one for one in place.below.values() if one.said or id(one) in path]
+
+    waiting: list[tuple[Place, int | None]] = [(one, None) for one in reversed(below(root))]
+    made = 0
+    while waiting:
+        first, above = waiting.pop()
+        places, after = [first], below(first)
+        while len(after) == 1 and id(places[-1]) not in ends:
+            places += after
+            after = below(after[0])
+        yield Piece(above, places)
+        waiting += [(one, made) for one in reversed(after)]
+        made += 1
+
+
+def _numbers(pieces: list[Piece], path: AbstractSet[int], limit: int) -> dict[int, int]:
+    """Those that are told, each with its place among them."""
+    left = limit - sum(id(one.places[0]) in path for one in pieces)
+    numbers: dict[int, int] = {}
+    for number, one in enumerate(pieces):
+        shown = id(one.places[0]) in path
+        if shown or (left > 0 and (one.above is None or one.above in numbers)):
+            left -= not shown
+            numbers[number] = len(numbers)
+    return numbers
+
+
+def _preview(steps: Steps, piece: Piece) -> str | None:
+    """Of the first message that has words: a call of tools has none."""
+    for place in piece.places[:PREVIEWS]:
+        if said := threads.summarise([steps.message(place.newest, place.depth - 1)]).preview:
+            return said
+    return None
 
 
 def _sibling(steps: Steps, place: Place) -> dict[str, Any]:

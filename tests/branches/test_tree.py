@@ -164,3 +164,45 @@ def test_a_thousand_checkpoints(threads: Threads) -> None:
     assert len(answer.json()["checkpoints"]) == 1000
     assert len(answer.content) / 1000 < 160  # 100 and the id of a message
     assert min(took) < 0.1, took
+
+
+def outline(threads: Threads, thread: str, query: str = "") -> list[tuple[Any, ...]]:
+    found = threads.ask("GET", f"/threads/{thread}/branches/map{query}")
+    return [(one["above"], one["preview"], one["messages"], one["shown"], one["now"]) for one in found["pieces"]]
+
+
+def test_the_map_has_a_piece_for_each_way_that_the_conversation_went(threads: Threads) -> None:
+    thread = threads.new("echo")
+    assert outline(threads, thread) == []
+    for text in ("one", "two"):
+        threads.say(thread, text)
+    assert outline(threads, thread) == [(None, "one", 4, True, True)]
+    first = threads.shown(thread)
+    threads.say(thread, "zwei", checkpoint_id=first[2]["fork_from"])
+    threads.say(thread, "drei")
+    assert outline(threads, thread) == [
+        (None, "one", 2, True, False),
+        (0, "two", 2, False, False),
+        (0, "zwei", 4, True, True),
+    ]
+    threads.say(thread, "uno", checkpoint_id=first[0]["fork_from"])
+    pieces = threads.ask("GET", f"/threads/{thread}/branches/map")["pieces"]
+    assert [one["above"] for one in pieces] == [None, 0, 0, None]
+    threads.head(thread, pieces[1]["head"])
+    assert threads.texts(thread) == ["one", "1: one", "two", "3: two"]
+    threads.ask("PUT", f"/threads/{thread}/branches/second", checkpoint_id=pieces[2]["head"], pinned=True)
+    middle = threads.head(
+        thread, next(one["checkpoint_id"] for one in first if one["message"]["id"] == first[0]["message"]["id"])
+    )
+    pieces = threads.ask("GET", f"/threads/{thread}/branches/map")["pieces"]
+    assert [(one["preview"], one["now"], one["shown"]) for one in pieces] == [
+        ("one", True, True),
+        ("1: one", False, False),
+        ("two", False, False),
+        ("zwei", False, False),
+        ("uno", False, False),
+    ]
+    assert pieces[3]["names"] == [{"name": "second", "pinned": True}]
+    assert middle == threads.ask("GET", f"/threads/{thread}/branches/map")["head"]
+    assert outline(threads, thread, "?limit=2") == [(None, "one", 1, True, True), (0, "1: one", 1, False, False)]
+    assert threads.ask("GET", f"/threads/{thread}/branches/map?limit=2")["total"] == 5

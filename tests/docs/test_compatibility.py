@@ -20,7 +20,7 @@ SAVERS = tuple(f"SqliteSaver(wait={wait}){sealed}" for sealed in ("", ", sealed"
 CHECKPOINTER = "checkpointer: "
 ELSEWHERE = re.compile(
     # ours: no client knows of them
-    r"/threads/\{thread_id\}/(queue|stop|read|digest|snapshot|timings|fork|head|branches|branches/messages|export)$"
+    r"/threads/\{thread_id\}/(queue|stop|read|digest|snapshot|timings|fork|head|branches|branches/(messages|map)|export)$"
     r"|PATCH /threads/\{thread_id\}/runs/\{run_id\}$|/recover$|/webhooks/|GET /feed$|POST /events$|POST /search$"
     r"|POST /threads/import$|POST /threads/retention$|/forget$|/branches/\{name\}$"
     r"|/threads/\{thread_id\}/(diff|compare|promote|merge)$"

@@ -198,6 +198,7 @@ def branches(walk: Walk, none: str) -> None:
         walk("GET", f"/threads/{none}/branches{rest}")
     for said in ("one", "two"):
         walk("POST", f"{place}/runs/wait", {"assistant_id": "echo", "input": {"messages": [said]}})
+    walk("GET", f"{place}/branches/map")
     fork_from = walk("GET", f"{place}/branches/messages")["messages"][2]["fork_from"]
     walk("POST", f"{place}/runs/wait", {"assistant_id": "echo", "input": HELLO, "checkpoint_id": fork_from})
     old = walk("GET", f"{place}/branches/messages")["messages"][2]["siblings"][0]["head"]

@@ -79,3 +79,46 @@ def test_a_fork_knows_where_it_is_from(page: Page, agent: Server) -> None:
     page.get_by_role("link", name="Forked from “hello”").click()
     expect(page).to_have_url(first)
     expect(page.locator("article.human")).to_have_text([re.compile("hello"), re.compile("thanks")])
+
+
+def test_the_map_shows_all_branches_and_goes_to_each(page: Page, agent: Server) -> None:
+    thread = httpx.post(f"{agent.url}/threads", json={"metadata": {"graph_id": "odd"}}, timeout=30).json()["thread_id"]
+    path = f"{agent.url}/threads/{thread}"
+
+    def told(*texts: str, at: str | None = None) -> str:
+        said = [{"type": "ai" if n % 2 else "human", "content": text} for n, text in enumerate(texts)]
+        update = {"values": {"messages": said}, "as_node": "second", "checkpoint_id": at}
+        answer = httpx.post(f"{path}/state", json=update, timeout=30).raise_for_status()
+        return str(answer.json()["checkpoint_id"])
+
+    first = told("Where to?", "Up or down.")
+    told("Up", "You see the sky.")
+    told("Down", "You see the cellar.", at=first)
+    page.goto(f"/t/{thread}")
+    page.get_by_role("button", name="Show the branch map").click()
+    shown = page.get_by_role("complementary", name="Branch map")
+    pieces = shown.locator(".piece")
+    expect(pieces).to_have_text([re.compile("Where to"), re.compile("^Up.*2 messages"), re.compile("^Down.*now")])
+    expect(shown.locator("[aria-current=true]")).to_contain_text("Down")
+    pieces.nth(0).focus()
+    page.keyboard.press("ArrowRight")
+    expect(pieces.nth(1)).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("article").last).to_contain_text("You see the sky.")
+    expect(shown.locator("[aria-current=true]")).to_contain_text("Up")
+    expect(pieces.nth(1)).to_be_focused()
+    page.keyboard.press("ArrowDown")
+    expect(pieces.nth(2)).to_be_focused()
+    shown.get_by_role("button", name="Name the branch “Down”").click()
+    expect(shown.get_by_role("textbox", name="Name of the branch")).to_be_focused()
+    page.keyboard.type("cellar")
+    page.keyboard.press("Enter")
+    expect(pieces.nth(2)).to_be_focused()
+    shown.get_by_role("button", name="Pin “cellar”").click()
+    expect(shown.get_by_role("button", name="Unpin “cellar”")).to_have_attribute("aria-pressed", "true")
+    page.reload()
+    page.get_by_role("button", name="Show the branch map").click()
+    expect(shown.get_by_role("button", name="Rename the branch “cellar”")).to_be_visible()
+    pieces.nth(2).focus()
+    page.keyboard.press("Escape")
+    expect(shown).to_have_count(0)

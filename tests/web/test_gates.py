@@ -135,6 +135,9 @@ def test_everybody_can_use_what_opens(
     page.locator("header .icon-download").click()
     assert broken(page, axe) == [], "an edit, and the menu of files"
     page.keyboard.press("Escape")
+    page.locator("header .icon-branch").click()
+    expect(page.locator(".piece").first).to_be_visible()
+    assert broken(page, axe) == [], "the branch map"
     page.locator("header .icon-clock").click()
     page.locator("[data-checkpoint]").nth(1).click()
     expect(page.locator(".change").first).to_be_visible()

@@ -81,6 +81,28 @@ class Tree(TypedDict):
     branches: list[Branch]
 
 
+class Named(TypedDict):
+    name: str
+    pinned: bool
+
+
+class Piece(TypedDict):
+    above: int | None
+    preview: str | None
+    messages: int
+    shown: bool
+    now: bool
+    head: str
+    time: int
+    names: list[Named]
+
+
+class Map(TypedDict):
+    head: str | None
+    total: int
+    pieces: list[Piece]
+
+
 class Sibling(TypedDict):
     checkpoint_id: str
     message_id: str | None
@@ -140,6 +162,14 @@ async def branches_of(
     thread_id = parse_id(thread_id, "thread")
     scope = await me.may("threads", "read", {"thread_id": thread_id})
     return json(await here.database.read(branches.page, scope, thread_id, here.states.serde, limit, before))
+
+
+@router.get("/branches/map", responses=answers.answers(Map, 404))
+async def outline(thread_id: str, here: Here, me: Me, limit: Annotated[int, Query(ge=1, le=1000)] = 200) -> Response:
+    """All branches of the conversation at a glance."""
+    thread_id = parse_id(thread_id, "thread")
+    scope = await me.may("threads", "read", {"thread_id": thread_id})
+    return json(await here.database.read(branches.outline, scope, thread_id, here.states.serde, limit))
 
 
 @router.get("/branches/messages", responses=answers.answers(Conversation, 404))

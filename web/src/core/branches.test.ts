@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { agrees, reworded, ways, type Path } from './branches.ts'
+import { agrees, branching, reworded, ways, type Path } from './branches.ts'
 import type { Message } from './wire.ts'
 
 const message = (id: string, type: string, more: Partial<Message> = {}): Message => ({ id, type, content: id, ...more })
@@ -45,4 +45,12 @@ test('pictures stay when words change', () => {
   const image = { type: 'image', url: 'x' }
   assert.equal(reworded('old', 'new'), 'new')
   assert.deepEqual(reworded([{ type: 'text', text: 'old' }, image], 'new'), [{ type: 'text', text: 'new' }, image])
+})
+
+test('the map is a tree of pieces', () => {
+  const piece = (above: number | null, preview: string) => ({ above, preview, messages: 1, shown: true, now: false, head: '', time: 0, names: [] })
+  const [one, other] = branching([piece(null, 'a'), piece(0, 'b'), piece(1, 'c'), piece(0, 'd'), piece(null, 'e')])
+  assert.deepEqual(one!.after.map((piece) => [piece.preview, piece.last]), [['b', false], ['d', true]])
+  assert.equal(one!.after[0]!.after[0]!.preview, 'c')
+  assert.equal(other!.last, true)
 })

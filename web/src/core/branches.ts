@@ -23,6 +23,36 @@ export interface Path {
   }[]
 }
 
+/** A part of the answer of `GET /threads/{id}/branches/map`. */
+export interface Piece {
+  above: number | null
+  preview: string | null
+  messages: number
+  shown: boolean
+  now: boolean
+  head: string
+  time: number
+  names: { name: string; pinned: boolean }[]
+}
+
+/** A piece and what follows it. */
+export interface Branching extends Piece {
+  /** A branch ends with it. */
+  last: boolean
+  after: Branching[]
+}
+
+/** The pieces as trees; usually there is one. */
+export function branching(pieces: readonly Piece[]): Branching[] {
+  const all = pieces.map((one): Branching => ({ ...one, last: true, after: [] }))
+  for (const one of all) {
+    if (one.above === null) continue
+    all[one.above]!.after.push(one)
+    all[one.above]!.last = false
+  }
+  return all.filter((one) => one.above === null)
+}
+
 export interface Choice {
   shown: number
   siblings: Sibling[]

@@ -1,9 +1,11 @@
-import { signal, useSignal } from '@preact/signals'
+import { computed, effect, signal, useSignal } from '@preact/signals'
+import type { ComponentType } from 'preact'
 import { useEffect, useRef } from 'preact/hooks'
 import { api, BASE } from '../../app/api.ts'
 import type { Feature } from '../../app/feature.ts'
 import { send } from '../../app/outbox.ts'
-import { open } from '../../app/route.ts'
+import { panel, toggle } from '../../app/panel.ts'
+import { open, route } from '../../app/route.ts'
 import { rows } from '../../app/rows.ts'
 import { run } from '../../app/runs.ts'
 import { thread } from '../../app/threads.ts'
@@ -148,6 +150,30 @@ function ForkedFrom() {
   )
 }
 
+function Header() {
+  return (
+    <>
+      <ForkedFrom />
+      <Toggle />
+    </>
+  )
+}
+
+const MAP = 'map'
+const loaded = signal<{ BranchMap: ComponentType<{ thread: string; close: () => void }> } | null>(null)
+const wanted = computed(() => panel.value === MAP)
+
+function Toggle() {
+  if (route.value.fresh) return null
+  return <IconButton icon="branch" label={t(wanted.value ? 'hide' : 'show')} aria-expanded={wanted.value} onClick={() => toggle(MAP)} />
+}
+
+function Panel({ thread: id }: { thread: string }) {
+  if (!wanted.value || loaded.value === null || route.value.fresh) return null
+  const { BranchMap } = loaded.value
+  return <BranchMap key={id} thread={id} close={() => toggle(MAP)} />
+}
+
 /** The last question may have no answer: after a fork, or when its answer was thrown away. */
 function Unanswered({ thread: id }: { thread: string }) {
   if (!ready.value || thread(id).value.view.interrupts.length) return null
@@ -173,6 +199,12 @@ function Under({ thread: id, said, last }: { thread: string; said: Said; last: b
 export const feature: Feature = {
   name: 'branches',
   order: 40,
-  slots: { turnActions: Under, header: ForkedFrom },
-  start,
+  slots: { turnActions: Under, header: Header, panel: Panel },
+  commands: [{ id: MAP, title: () => t(wanted.value ? 'hide' : 'show'), run: () => toggle(MAP), when: () => !route.value.fresh }],
+  start: () => {
+    start()
+    effect(() => {
+      if (wanted.value && loaded.peek() === null) void import('./map.tsx').then((one) => (loaded.value = one))
+    })
+  },
 }

@@ -1,9 +1,10 @@
-import { signal, useComputed } from '@preact/signals'
+import { computed, effect, signal, useComputed } from '@preact/signals'
 import type { ComponentType } from 'preact'
 import { api } from '../../app/api.ts'
 import { earlier, lost } from '../../app/at.ts'
 import type { Feature } from '../../app/feature.ts'
 import { language } from '../../app/lang.ts'
+import { panel, toggle } from '../../app/panel.ts'
 import { open, route } from '../../app/route.ts'
 import { run } from '../../app/runs.ts'
 import { refresh, thread } from '../../app/threads.ts'
@@ -13,23 +14,25 @@ import { toast } from '../../ui/toast.tsx'
 import { t } from './words.ts'
 import './timeline.css'
 
-const panel = signal<{ Timeline: ComponentType<{ thread: string; close: () => void }> } | null>(null)
-const wanted = signal(false)
-
-async function toggle(): Promise<void> {
-  wanted.value = !wanted.value
-  if (wanted.value) panel.value ??= await import('./timeline.tsx')
-}
+const NAME = 'timeline'
+const loaded = signal<{ Timeline: ComponentType<{ thread: string; close: () => void }> } | null>(null)
+const wanted = computed(() => panel.value === NAME)
 
 function Toggle() {
   if (route.value.fresh) return null
-  return <IconButton icon="clock" label={wanted.value ? t('hide') : t('show')} aria-expanded={wanted.value} onClick={() => void toggle()} />
+  return <IconButton icon="clock" label={wanted.value ? t('hide') : t('show')} aria-expanded={wanted.value} onClick={() => toggle(NAME)} />
 }
 
 function Panel({ thread: id }: { thread: string }) {
-  if (!wanted.value || panel.value === null || route.value.fresh) return null
-  const { Timeline } = panel.value
-  return <Timeline key={id} thread={id} close={() => (wanted.value = false)} />
+  if (!wanted.value || loaded.value === null || route.value.fresh) return null
+  const { Timeline } = loaded.value
+  return <Timeline key={id} thread={id} close={() => toggle(NAME)} />
+}
+
+function start(): void {
+  effect(() => {
+    if (wanted.value && loaded.peek() === null) void import('./timeline.tsx').then((one) => (loaded.value = one))
+  })
 }
 
 /** Above the box to write in, while the address names a checkpoint. */
@@ -72,8 +75,9 @@ const when = (at: string | null): string =>
   at === null ? '' : new Intl.DateTimeFormat(language.value, { dateStyle: 'short', timeStyle: 'medium' }).format(new Date(at))
 
 export const feature: Feature = {
-  name: 'timeline',
+  name: NAME,
   order: 60,
   slots: { header: Toggle, panel: Panel, dock: Bar },
-  commands: [{ id: 'timeline', title: () => t(wanted.value ? 'hide' : 'show'), keys: 'mod+shift+e', run: () => void toggle(), when: () => !route.value.fresh }],
+  start,
+  commands: [{ id: NAME, title: () => t(wanted.value ? 'hide' : 'show'), keys: 'mod+shift+e', run: () => toggle(NAME), when: () => !route.value.fresh }],
 }

@@ -49,8 +49,8 @@ export function Timeline({ thread: id, close }: { thread: string; close: () => v
     next.focus()
   }
   return (
-    <aside class="timeline" aria-label={t('timeline')}>
-      <div class="timeline-head">
+    <aside class="side-panel" aria-label={t('timeline')}>
+      <div class="side-panel-head">
         <h2>{t('timeline')}</h2>
         <IconButton icon="close" label={common('close')} onClick={close} />
       </div>
