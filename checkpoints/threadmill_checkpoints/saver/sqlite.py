@@ -14,12 +14,12 @@ import contextlib
 import json
 import random
 import threading
+import uuid
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
-from uuid import uuid4
 
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
@@ -438,4 +438,4 @@ def _give_ids(value: Any) -> None:
     the superstep are at work sees those that stay."""
     for one in value if isinstance(value, list) else [value]:
         if isinstance(one, BaseMessage) and one.id is None:
-            one.id = str(uuid4())
+            one.id = str(uuid.uuid4())
