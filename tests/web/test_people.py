@@ -1,8 +1,11 @@
 """Questions to a person, and what to do after a failure."""
 
+from pathlib import Path
+
 import httpx
 from playwright.sync_api import Locator, Page, expect
 from serving import Server
+from versions.test_changed_graphs import AFTER, Project
 
 from tests.web.talking import begin, box, done, item, last, log, say, snapshot, start_run
 
@@ -71,6 +74,39 @@ def test_a_failure_has_ways_on(page: Page, agent: Server) -> None:
     expect(failure).to_have_count(0)
     said = [one["content"] for one in snapshot(agent, thread)["messages"]]
     assert len(said) == 3 and said[1][0]["text"] == "One step is done."  # the step before was not done again
+
+
+def test_a_tool_that_failed_is_skipped(page: Page, agent: Server) -> None:
+    thread = odd(page, agent, "turn both wheels")
+    failure = page.get_by_role("alert").filter(has_text="the wheel is stuck")
+    expect(failure.get_by_role("button")).to_have_count(3)
+    failure.get_by_role("button", name="Go on without the tool (turn)").click()
+    expect(last(page)).to_contain_text("It turns again.")
+    expect(failure).to_have_count(0)
+    answers = [one for one in snapshot(agent, thread)["messages"] if one["type"] == "tool"]
+    assert [one["tool_call_id"].rpartition("-")[2] for one in answers] == ["big", "stuck"]
+    assert answers[0]["content"] == "big turns", "what the other tool did is kept"
+    expect(log(page).locator("[data-tool=turn]").nth(1)).to_have_attribute("data-status", "error")
+
+
+def test_a_thread_whose_graph_was_changed_has_ways_on(page: Page, tmp_path: Path) -> None:
+    project = Project(tmp_path / "project")
+    project.server.start()
+    try:
+        thread = project.waiting("graph")
+        project.deploy(AFTER)
+        page.goto(f"{project.server.url}/t/{thread}")
+        question(page).get_by_label("Your answer").fill("yes")
+        question(page).get_by_role("button", name="Send the answer").click()
+        failure = page.get_by_role("alert").filter(has_text="The assistant was changed")
+        expect(failure).to_contain_text("'approve'")
+        expect(failure.get_by_role("button")).to_have_count(3)
+        failure.get_by_role("combobox", name="Step to go on at").select_option("consent")
+        failure.get_by_role("button", name="Go on at this step").click()
+        expect(failure).to_have_count(0)
+        expect(question(page)).to_contain_text("sure?")
+    finally:
+        project.server.kill()
 
 
 def test_a_failed_turn_is_discarded_or_written_over(page: Page, agent: Server) -> None:

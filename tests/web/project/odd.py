@@ -3,9 +3,11 @@
 import asyncio
 from typing import Annotated, Any
 
-from langchain_core.messages import AIMessage, AnyMessage
+from langchain_core.messages import AIMessage, AnyMessage, ToolCall
+from langchain_core.tools import tool
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import add_messages
+from langgraph.prebuilt import ToolNode
 from langgraph.types import Send, interrupt
 from typing_extensions import TypedDict
 
@@ -55,6 +57,25 @@ async def ask(state: dict[str, Any]) -> dict[str, Any]:
     return {"messages": [AIMessage(f"{state['what']}: {answer}")]}
 
 
+@tool
+async def turn(wheel: str) -> str:
+    """Turn a wheel, unless it is stuck."""
+    if wheel == "stuck":
+        raise OSError("the wheel is stuck")
+    return f"{wheel} turns"
+
+
+def call(state: State) -> dict[str, Any]:
+    calls = [
+        ToolCall(name="turn", args={"wheel": one}, id=f"{state['messages'][-1].id}-{one}") for one in ("big", "stuck")
+    ]
+    return {"messages": [AIMessage("", tool_calls=calls)]}
+
+
+def each(state: State) -> list[Send]:
+    return [Send("tools", [one]) for one in state["messages"][-1].tool_calls]
+
+
 async def step(state: State) -> dict[str, Any]:
     await asyncio.sleep(0.02)
     return {"steps": state.get("steps", 0) + 1}
@@ -66,6 +87,8 @@ def enough(state: State) -> str:
 
 
 def way(state: State) -> list[Send] | str:
+    if "wheels" in state["messages"][-1].text:
+        return "call"
     if "steps" in state["messages"][-1].text:
         return "step"
     if "colours" in state["messages"][-1].text:
@@ -79,7 +102,11 @@ builder.add_node("second", second)
 builder.add_node("ask", ask)  # type: ignore[type-var]
 builder.add_edge(START, "first")
 builder.add_node("step", step)
-builder.add_conditional_edges("first", way, ["second", "ask", "step"])
+builder.add_node("call", call)
+builder.add_node("tools", ToolNode([turn], handle_tool_errors=False))  # type: ignore[arg-type]
+builder.add_conditional_edges("first", way, ["second", "ask", "step", "call"])
+builder.add_conditional_edges("call", each, ["tools"])
+builder.add_edge("tools", "second")
 builder.add_conditional_edges("step", enough, ["second", "step"])
 builder.add_edge("second", END)
 builder.add_edge("ask", END)
