@@ -17,7 +17,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 HERE = Path(__file__).parents[1]
-SETTINGS = "THREADMILL_"
+OURS = ("THREADMILL_", "PYTHON", "PYTEST", "OUTSIDE", "GATE")  # no library reads them
 PRELOADED = [
     *("threadmill.cli", "threadmill.commands.threads", "threadmill.logs", "threadmill.reload"),
     *("threadmill.server", "threadmill.app", "threadmill.runtime", "httptools", "uvloop"),
@@ -32,7 +32,7 @@ def can_be(env: Mapping[str, str]) -> bool:
 
 
 def _of_libraries(env: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in env.items() if not name.startswith((SETTINGS, "PYTHON"))}
+    return {name: value for name, value in env.items() if not name.startswith(OURS)}
 
 
 class _Process:

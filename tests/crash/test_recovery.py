@@ -1,14 +1,14 @@
 """What a server does with what its dead predecessor left behind."""
 
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import anyio
 import httpx
 import pytest
+from cli.command import Threadmill
 from crash.conftest import PROJECT, Victim
 from crash.rows import ask, left_of
 from langgraph_sdk.errors import NotFoundError
@@ -302,15 +302,12 @@ async def test_a_thread_deleted_just_before_a_kill_stays_deleted(victim: Victim)
 # One server at a time
 
 
-async def test_a_second_server_on_the_same_data_is_refused(victim: Victim) -> None:
-    command = [sys.executable, "-m", "threadmill", "serve", "--config", str(PROJECT), "--port", "0"]
-    command += ["--data-dir", str(victim.data_dir)]
-    second = await anyio.to_thread.run_sync(
-        lambda: subprocess.run(command, env=victim.env, capture_output=True, text=True, timeout=30)
-    )
-    assert second.returncode == 1
-    assert "Traceback" not in second.stdout + second.stderr
-    said = [line for line in second.stderr.splitlines() if str(victim.data_dir) in line and "Another" in line]
+async def test_a_second_server_on_the_same_data_is_refused(victim: Victim, tmp_path: Path) -> None:
+    command = ("serve", "--config", PROJECT, "--port", "0", "--data-dir", victim.data_dir)
+    second = Threadmill(tmp_path, *command)
+    assert await anyio.to_thread.run_sync(second.ends) == 1
+    assert "Traceback" not in second.out + second.log
+    said = [line for line in second.log.splitlines() if str(victim.data_dir) in line and "Another" in line]
     assert said == [f"Another Threadmill server uses {victim.data_dir}: stop it, or give this one another --data-dir."]
     async with victim.http as http:
         assert (await http.get("/ok")).status_code == 200, "the first one does not mind"

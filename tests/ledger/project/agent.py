@@ -14,14 +14,15 @@ from threadmill import idempotency_key, once
 
 STEPS = 4
 OUTSIDE = os.environ.get("OUTSIDE", "")
+PLAIN = False  # it is no https; reading certificates for each effect would take longer than all the rest
 
 
 def tell(path: str, **data: Any) -> str:
-    return httpx.post(f"{OUTSIDE}{path}", json=data, timeout=30).text
+    return httpx.post(f"{OUTSIDE}{path}", json=data, timeout=30, verify=PLAIN).text
 
 
 async def tell_later(path: str, **data: Any) -> str:
-    async with httpx.AsyncClient(timeout=30) as client:
+    async with httpx.AsyncClient(timeout=30, verify=PLAIN) as client:
         return (await client.post(f"{OUTSIDE}{path}", json=data)).text
 
 
