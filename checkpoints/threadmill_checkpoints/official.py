@@ -20,6 +20,7 @@ from threadmill_checkpoints.saver import blobs, rows
 from threadmill_checkpoints.saver.parts import packed
 from threadmill_checkpoints.saver.states import Memory, take_apart
 from threadmill_checkpoints.serde import Serializer, Unreadable
+from threadmill_checkpoints.succession import Succession
 
 LAYOUT = {
     "checkpoints": ("thread_id", "checkpoint_ns", "checkpoint_id", "parent_checkpoint_id", "type", "checkpoint"),
@@ -77,13 +78,22 @@ class OfficialFile:
         found = self._connection.execute("SELECT thread_id, count(*) FROM checkpoints GROUP BY thread_id")
         return {row[0]: row[1] for row in found}
 
-    def checkpoints(self, thread_id: str) -> Iterator[Row]:
-        """Oldest first."""
-        yield from self._connection.execute(
-            "SELECT checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata FROM checkpoints "
-            "WHERE thread_id = ? ORDER BY checkpoint_id, checkpoint_ns",
+    def places(self, thread_id: str) -> list[tuple[str, str]]:
+        """(namespace, id) of its checkpoints, oldest first."""
+        found = self._connection.execute(
+            "SELECT checkpoint_ns, checkpoint_id FROM checkpoints WHERE thread_id = ? "
+            "ORDER BY checkpoint_id, checkpoint_ns",
             (thread_id,),
         )
+        return [tuple(row) for row in found]
+
+    def checkpoint(self, thread_id: str, ns: str, checkpoint_id: str) -> Row:
+        row: Row = self._connection.execute(
+            "SELECT checkpoint_ns, checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata FROM checkpoints "
+            "WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id = ?",
+            (thread_id, ns, checkpoint_id),
+        ).fetchone()
+        return row
 
     def writes(self, thread_id: str, ns: str, checkpoint_id: str) -> list[Row]:
         return self._connection.execute(
@@ -121,15 +131,14 @@ def copy_thread(
         (row["checkpoint_ns"], row["checkpoint_id"])
         for row in tx.all("SELECT checkpoint_ns, checkpoint_id FROM checkpoints WHERE thread_id = :id", id=target)
     }
-    known = [(row["checkpoint_ns"], row["checkpoint_id"]) for row in file.checkpoints(thread_id)]
+    known = file.places(thread_id)
     done = Copied(0, len(there & set(known)), set())
     if there - set(known) and set(known) - there:
         raise GoneOn
-    memory = Memory()
-    for row in file.checkpoints(thread_id):
-        place = (row["checkpoint_ns"], row["checkpoint_id"])
+    memory, succession = Memory(), Succession(serde)
+    for place in known:
         if place not in there:
-            _copy_checkpoint(tx, memory, serde, target, row, done.blocked)
+            _copy_checkpoint(tx, memory, succession, serde, target, file.checkpoint(thread_id, *place), done.blocked)
             done.new += 1
         for write in file.writes(thread_id, *place) if not there - set(known) else ():
             _copy_write(tx, serde, (target, *place), write, done.blocked)
@@ -137,17 +146,21 @@ def copy_thread(
     return done
 
 
-def _copy_checkpoint(tx: Tx, memory: Memory, serde: Serializer, target: str, row: Row, blocked: set[str]) -> None:
+def _copy_checkpoint(
+    tx: Tx, memory: Memory, succession: Succession, serde: Serializer, target: str, row: Row, blocked: set[str]
+) -> None:
     with _blocking(blocked) as here:
-        checkpoint = serde.loads_typed((row["type"], row["checkpoint"]))
+        checkpoint = succession.read(row["type"], row["checkpoint"])
     if not isinstance(checkpoint, dict) or "channel_values" not in checkpoint:
         raise Unreadable(f"Checkpoint {row['checkpoint_id']} is none.")
     place, parent = (target, row["checkpoint_ns"]), row["parent_checkpoint_id"]
     channels: bytes | None = None
     if here:
+        succession.forget()  # so that the next one tells, too, what it holds
         kind, data = serde.closed(row["type"], row["checkpoint"])
     else:
-        skeleton, store = take_apart(memory, serde, place, parent, cast("Checkpoint", checkpoint), {})
+        state = cast("Checkpoint", checkpoint)
+        skeleton, store = take_apart(memory, serde, place, parent, state, {}, succession.parts)
         (kind, data), channels = serde.dumps_typed(skeleton), store(tx)
     about = _metadata(row["metadata"])
     if "thread_id" in about:

@@ -59,12 +59,13 @@ def owner(tx: Tx, thread_id: str) -> Row | None:
 
 def put(tx: Tx, by: Holder, serde: SerializerProtocol, found: Iterable[Part], checkpoint_id: str) -> Ids:
     """The ids of parts, which are stored if they are new and held by the thread from this checkpoint on."""
-    return [_put(tx, by, serde, one, checkpoint_id) for one in found]
+    return [
+        one.at[1] if one.at is not None and one.at[0] is by else _put(tx, by, serde, one, checkpoint_id)
+        for one in found
+    ]
 
 
 def _put(tx: Tx, by: Holder, serde: SerializerProtocol, part: Part, checkpoint_id: str) -> int:
-    if part.at is not None and part.at[0] is by:
-        return part.at[1]
     if not part.key:
         raise Stale
     found = _find(tx, by, serde, part, checkpoint_id)
@@ -76,7 +77,7 @@ def _find(tx: Tx, by: Holder, serde: SerializerProtocol, part: Part, checkpoint_
     key = part.kind.encode() + b":" + part.key
     if (known := by.known.get(key)) is not None:
         return known
-    inside = [_put(tx, by, serde, one, checkpoint_id) for one in part.inside]
+    inside = put(tx, by, serde, part.inside, checkpoint_id)
     # A hash would tell whoever can guess the content; sealed content is only shared within a thread, by `known`.
     digest = secrets.token_bytes(16) if isinstance(serde, Serializer) and serde.sealing else part.digest
     row = tx.one("SELECT blob_id FROM blobs WHERE hash = :hash", hash=digest)

@@ -82,18 +82,19 @@ def take_apart(
     parent: str | None,
     checkpoint: Checkpoint,
     new_versions: ChannelVersions,
+    items: Callable[[list[Any]], list[Part]] | None = None,
 ) -> tuple[Checkpoint, Callable[[Tx], bytes]]:
-    """The skeleton, and what stores the rest and returns `channels`."""
+    """The skeleton, and what stores the rest and returns `channels`. `items`: of a list, if the caller knows them."""
     versions = {channel: str(version) for channel, version in checkpoint["channel_versions"].items()}
     above, known = memory.told.get(place, (None, {}))
     found: dict[str, tuple[Kind, list[Part]] | None] = {}
 
-    def items(listed: list[Any]) -> list[Part]:
+    def hot(listed: list[Any]) -> list[Part]:
         return memory.hot.parts(place[0], listed, lambda item: part(cast("Serializer", serde), item))
 
     for channel, value in checkpoint["channel_values"].items():
         if above != parent or channel in new_versions or known.get(channel, "") != versions.get(channel):
-            if (parts := split(serde, value, items)) is not None:
+            if (parts := split(serde, value, items or hot)) is not None:
                 found[channel] = parts
         else:
             found[channel] = None  # as the parent has it
