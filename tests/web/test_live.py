@@ -30,6 +30,17 @@ def now(page: Page) -> None:
     page.evaluate("dispatchEvent(new Event('online'))")
 
 
+# Whether the browser has written down what waits to be sent, and that it is no draft any more.
+KEPT = """() => new Promise((resolve) => {
+  indexedDB.open('threadmill/').onsuccess = ({ target: { result: database } }) => {
+    database.transaction('kept').objectStore('kept').getAllKeys().onsuccess = ({ target: { result: keys } }) => {
+      database.close()
+      resolve(keys.some((key) => key.startsWith('outbox:')) && !keys.some((key) => key.startsWith('draft:')))
+    }
+  }
+})"""
+
+
 def test_a_thread_that_one_leaves_and_comes_back_to_goes_on(page: Page, agent: Server) -> None:
     other = begin(page, "What is 15% of 80?")
     done(page)
@@ -201,6 +212,7 @@ def test_without_a_server_one_reads_and_writes_on(person: Callable[..., BrowserC
         expect(last(page)).to_contain_text("12")
         say(page, "What is 20% of 80?")
         expect(page.get_by_text("Waiting to be sent")).to_be_visible()
+        page.wait_for_function(KEPT)
         page.reload()
         expect(page.get_by_text("Waiting to be sent")).to_be_visible()
         expect(box(page)).to_have_value("")
