@@ -69,12 +69,18 @@ def test_a_fork_knows_where_it_is_from(page: Page, agent: Server) -> None:
     say(page, "thanks")
     answered(page, 4)
     first = page.url
+    source = first.rpartition("/")[2]
+    httpx.patch(f"{agent.url}/threads/{source}", json={"metadata": {"pinned": 1}}).raise_for_status()
     page.locator("article.ai").nth(0).get_by_role("button", name="Continue in a new conversation").click()
     expect(page).not_to_have_url(first)
     expect(page).to_have_url(re.compile(r"/t/[0-9a-f-]{36}$"))
     answered(page, 2)
     say(page, "help")
     answered(page, 4)
+    pinned = page.get_by_role("navigation", name="Conversations").get_by_role("listitem").nth(1)
+    expect(pinned).to_have_attribute("data-thread", source)
+    fork = httpx.get(f"{agent.url}/threads/{page.url.rpartition('/')[2]}").json()
+    assert fork["metadata"]["pinned"] is None
     page.reload()
     page.get_by_role("link", name="Forked from “hello”").click()
     expect(page).to_have_url(first)

@@ -16,7 +16,7 @@ import pytest
 from playwright.sync_api import BrowserContext, CDPSession, Page, expect
 from serving import Server
 
-from tests.web.talking import box, start_run
+from tests.web.talking import box, item, start_run
 
 SLACK = 5  # the machine that tests may be busy with something else
 LONG = os.environ.get("THREADMILL_CHAOS") == "long"
@@ -79,6 +79,23 @@ def test_five_thousand_threads(page: Page, agent: Server) -> None:
     assert page.locator(".side-item").count() <= 100
     page.locator(".side-list").evaluate("(one) => { one.scrollTop = one.scrollHeight }")
     expect(page.locator(".side-item").last).to_contain_text("Topic")
+    session = page.context.new_cdp_session(page)
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+    field = page.get_by_role("searchbox", name="Search conversations")
+    field.press_sequentially("Top")
+    before = metrics(session)["TaskDuration"]
+    field.press_sequentially("ic 49")
+    key = (metrics(session)["TaskDuration"] - before) / 5
+    assert key <= 0.05, f"{key * 1000:.0f} ms"
+    expect(page.locator(".side-list")).to_have_attribute("data-count", "199")
+    field.press("Escape")
+    page.locator(".side-item a").first.focus()
+    page.keyboard.press("Shift+ArrowDown")
+    before = metrics(session)["TaskDuration"]
+    page.keyboard.press("Control+a")
+    expect(page.get_by_role("toolbar")).to_contain_text(re.compile(r"5\d{3} selected"))
+    took = metrics(session)["TaskDuration"] - before
+    assert took <= 0.5, f"{took * 1000:.0f} ms"
 
 
 @pytest.fixture(scope="module")
@@ -154,3 +171,10 @@ def test_everybody_can_use_what_opens(
     page.keyboard.press("?")
     expect(page.locator("dialog.keys")).to_be_visible()
     assert broken(page, axe) == [], "the keys"
+    page.keyboard.press("Escape")
+    item(page, thread).hover()
+    item(page, thread).locator(".icon-more").click()
+    assert broken(page, axe) == [], "the menu of a conversation"
+    item(page, thread).locator(".menu .icon-check").click()
+    expect(page.locator(".side-bar")).to_be_visible()
+    assert broken(page, axe) == [], "some are selected"

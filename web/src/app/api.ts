@@ -61,6 +61,17 @@ export async function api<T>(path: string, options: Options = {}): Promise<T> {
 /** The answer as a file. */
 export const file = async (path: string): Promise<Blob> => (await ask(path, {})).blob()
 
+const AT_ONCE = 6 // a browser has no more connections to one server
+
+/** The same for many, some at a time. */
+export async function each<T>(list: readonly T[], act: (one: T) => Promise<unknown>): Promise<void> {
+  const left = [...list].reverse()
+  const work = async (): Promise<void> => {
+    for (let one = left.pop(); one !== undefined; one = left.pop()) await act(one)
+  }
+  await Promise.all(Array.from({ length: AT_ONCE }, work))
+}
+
 function detailOf(text: string): string | null {
   try {
     const detail: unknown = JSON.parse(text).detail

@@ -2,7 +2,6 @@
 
 import type { ComponentType, VNode } from 'preact'
 import { Fragment, h } from 'preact'
-import type { Row } from '../core/wire.ts'
 import type { Said } from '../core/turns.ts'
 
 /** The places of the page, and what each gives to what is put there. */
@@ -13,8 +12,6 @@ export interface Slots {
   sidebar: object
   /** Under the list of the side column: settings and the like. */
   sidebarFoot: object
-  /** In the menu of one conversation of the list: buttons. */
-  threadMenu: { row: Row; close: () => void }
   /** Right of a conversation's title. */
   header: { thread: string }
   /** The conversation itself. */

@@ -13,12 +13,22 @@ export function filter(name: string, stays: ((row: Row) => boolean) | null): voi
 }
 
 export const pinnedAt = (row: Row): number => Number(row.metadata.pinned ?? 0)
+export const archivedAt = (row: Row): number => Number(row.metadata.archived ?? 0)
+
+/** Whether the list shows what was put away, instead of the rest. */
+export const archive = signal(false)
 
 const sorted = computed(() =>
-  [...rows.value.values()].sort((a, b) => pinnedAt(b) - pinnedAt(a) || (a.last_activity_at < b.last_activity_at ? 1 : -1)),
+  [...rows.value.values()]
+    .filter((row) => !hidden.value.has(row.thread_id))
+    .sort((a, b) => pinnedAt(b) - pinnedAt(a) || (a.last_activity_at < b.last_activity_at ? 1 : -1)),
 )
 
+export const archived = computed(() => sorted.value.filter(archivedAt).length)
+
+/** Who filters looks for something, wherever it was put. */
 export const listed = computed<Row[]>(() => {
   const tests = Object.values(filters.value)
-  return sorted.value.filter((row) => !hidden.value.has(row.thread_id) && tests.every((test) => test(row)))
+  if (tests.length) return sorted.value.filter((row) => tests.every((test) => test(row)))
+  return sorted.value.filter((row) => archivedAt(row) > 0 === archive.value)
 })

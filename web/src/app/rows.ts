@@ -2,7 +2,7 @@
 
 import { computed, signal } from '@preact/signals'
 import type { Json, Row } from '../core/wire.ts'
-import { api } from './api.ts'
+import { api, each } from './api.ts'
 import { current } from './route.ts'
 
 export const rows = signal<ReadonlyMap<string, Row>>(new Map())
@@ -31,16 +31,32 @@ export function gathered(shown: () => void): Map<string, Row> {
 }
 
 /** For what this page changes itself, before the list tells it. */
-export function setRow(row: Row): void {
-  next?.set(row.thread_id, row)
-  rows.value = new Map(rows.peek()).set(row.thread_id, row)
+export function setRows(changed: Row[]): void {
+  const all = new Map(rows.peek())
+  for (const row of changed) {
+    next?.set(row.thread_id, row)
+    all.set(row.thread_id, row)
+  }
+  rows.value = all
 }
 
-export async function patch(id: string, change: Json): Promise<void> {
-  const known = rows.value.get(id)
-  if (known) {
-    const metadata = { ...known.metadata, ...change.metadata }
-    setRow({ ...known, ...change, metadata })
-  }
-  await api(`threads/${id}`, { method: 'PATCH', body: change, headers: { Prefer: 'return=minimal' } })
+const changed = (row: Row, change: Json): Row => ({ ...row, ...change, metadata: { ...row.metadata, ...change.metadata } })
+
+export const patch = (id: string, change: Json): Promise<void> => patchAll(new Map([[id, change]]))
+
+/** Shown at once; what the server refuses is taken back, and the first reason is raised when all have been asked for. */
+export async function patchAll(changes: ReadonlyMap<string, Json>): Promise<void> {
+  const before = rows.peek()
+  const known = [...changes.keys()].flatMap((id) => before.get(id) ?? [])
+  setRows(known.map((row) => changed(row, changes.get(row.thread_id))))
+  const refused: unknown[] = []
+  await each([...changes], async ([id, body]) => {
+    try {
+      await api(`threads/${id}`, { method: 'PATCH', body, headers: { Prefer: 'return=minimal' } })
+    } catch (error) {
+      refused.push(error)
+      setRows(known.filter((row) => row.thread_id === id))
+    }
+  })
+  if (refused.length) throw refused[0]
 }

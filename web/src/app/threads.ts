@@ -7,7 +7,7 @@ import { api, ApiError } from './api.ts'
 import { cache, connection, link } from './connection.ts'
 import { lettersOf } from './letters.ts'
 import { current, route } from './route.ts'
-import { rows, setRow } from './rows.ts'
+import { rows, setRows } from './rows.ts'
 
 export interface Thread {
   view: View
@@ -79,7 +79,7 @@ export async function refresh(id: string): Promise<boolean> {
       now.value = { view, queue, known: 'live', cachedAt: null }
       keep(id)
     }
-    if (!rows.peek().has(id)) setRow(told)
+    if (!rows.peek().has(id)) setRows([told])
     return true
   } catch (error) {
     const missing = error instanceof ApiError && (error.status === 404 || error.status === 422)

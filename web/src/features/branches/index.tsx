@@ -129,7 +129,8 @@ function Rewrite({ thread: id, said, from }: { thread: string; said: Said; from:
 
 async function forked(id: string, checkpoint: string): Promise<void> {
   const title = t('forked', { title: rows.value.get(id)?.title || common('untitled') })
-  const made = await api<Row>(`threads/${id}/fork`, { body: { checkpoint_id: checkpoint, title } })
+  const metadata = { pinned: null, archived: null }
+  const made = await api<Row>(`threads/${id}/fork`, { body: { checkpoint_id: checkpoint, title, metadata } })
   open(made.thread_id)
 }
 

@@ -126,6 +126,9 @@ export function Keys({ close }: Props) {
     ['Tab', t('tab')],
     ['↑ ↓', t('move')],
     ['Esc', t('leave')],
+    ['F2', t('rename')],
+    ['Delete', t('delete')],
+    [keysShown('shift+↓'), t('select')],
   ]
   const known = commands().flatMap((one: Command) => (one.keys ? [[keysShown(one.keys), one.title()]] : []))
   return (

@@ -14,8 +14,11 @@ export const table = {
     send: 'Send the message',
     line: 'Begin a new line in the message',
     leave: 'Close what is open over the page',
-    move: 'Go through the list of the palette, of a menu or of the timeline',
+    move: 'Go through a list, a menu or the timeline',
     tab: 'Go from one thing to the next',
+    rename: 'In the list of conversations: rename',
+    delete: 'In the list of conversations: delete',
+    select: 'In the list of conversations: select several',
   },
   'zh-CN': {
     palette: '前往或执行…',
@@ -30,8 +33,11 @@ export const table = {
     send: '发送消息',
     line: '在消息中换行',
     leave: '关闭页面上方打开的内容',
-    move: '在面板、菜单或时间线的列表中移动',
+    move: '在列表、菜单或时间线中移动',
     tab: '移到下一个元素',
+    rename: '在对话列表中：重命名',
+    delete: '在对话列表中：删除',
+    select: '在对话列表中：选择多个',
   },
 }
 export const t = words(table)

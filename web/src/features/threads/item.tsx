@@ -1,14 +1,15 @@
-import { useSignal } from '@preact/signals'
+import { signal } from '@preact/signals'
 import { useEffect, useRef } from 'preact/hooks'
-import { api, BASE } from '../../app/api.ts'
-import { Slot } from '../../app/feature.ts'
-import { current, openNew } from '../../app/route.ts'
-import { hidden, patch } from '../../app/rows.ts'
+import { BASE } from '../../app/api.ts'
+import { archivedAt, pinnedAt } from '../../app/list.ts'
+import { patch } from '../../app/rows.ts'
 import { common } from '../../app/words.ts'
 import type { Row } from '../../core/wire.ts'
-import { Button, IconButton } from '../../ui/button.tsx'
 import { Icon, type IconName } from '../../ui/icon.tsx'
+import { Menu, type Act } from '../../ui/menu.tsx'
 import { toast } from '../../ui/toast.tsx'
+import { pin, putAway, remove } from './acts.ts'
+import { begin, chosen, extend, toggle } from './selection.ts'
 import { t } from './words.ts'
 
 type State = 'running' | 'queued' | 'paused' | 'waiting' | 'failed' | 'unread'
@@ -20,110 +21,122 @@ const ICONS: Record<State, IconName> = {
   failed: 'failed',
   unread: 'check',
 }
+const LONG_PRESS = 400 // ms; Android has its own menu after 500
+
+/** The one that gets a new name. */
+export const naming = signal<string | null>(null)
 
 function stateOf(row: Row, here: boolean): State | null {
   if (row.status !== 'idle') return row.status
   return row.unread && !here ? 'unread' : null
 }
 
-export function Item({ row, start, here, onOpen }: { row: Row; start: number; here: boolean; onOpen: (id: string) => void }) {
-  const menu = useSignal(false)
-  const naming = useSignal(false)
+const actsOn = (row: Row): Act[] => [
+  { label: t('rename'), icon: 'edit', run: () => (naming.value = row.thread_id) },
+  { label: t(pinnedAt(row) ? 'unpin' : 'pin'), icon: 'pin', run: () => pin([row]) },
+  { label: t(archivedAt(row) ? 'return' : 'archive'), icon: 'archive', run: () => putAway([row]) },
+  { label: t('select'), icon: 'check', run: () => begin([row.thread_id]) },
+  { label: t('delete'), icon: 'trash', kind: 'danger', run: () => remove([row]) },
+]
+
+interface Props {
+  row: Row
+  start: number
+  here: boolean
+  onOpen: (id: string) => void
+}
+
+export function Item({ row, start, here, onOpen }: Props) {
+  const id = row.thread_id
   const state = stateOf(row, here)
-  const title = row.title || common('untitled')
-  const click = (event: MouseEvent) => {
-    if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return
-    event.preventDefault()
-    onOpen(row.thread_id)
-  }
   return (
     <li
       class={`side-item ${here ? 'here' : ''} ${row.unread && !here ? 'unread' : ''}`}
       style={{ transform: `translateY(${start}px)` }}
-      data-thread={row.thread_id}
+      data-thread={id}
       data-state={state ?? 'idle'}
     >
-      {naming.value ? (
-        <Naming row={row} end={() => (naming.value = false)} />
+      {naming.value === id ? (
+        <Naming row={row} />
+      ) : chosen.value ? (
+        <label class="side-link">
+          <input
+            type="checkbox"
+            checked={chosen.value.has(id)}
+            onClick={(event) => (event.shiftKey ? extend(id) : toggle(id))}
+          />
+          <Words row={row} state={state} />
+        </label>
       ) : (
-        <a
-          href={new URL(`t/${row.thread_id}`, BASE).href}
-          aria-current={here ? 'page' : undefined}
-          onClick={click}
-          onDblClick={() => (naming.value = true)}
-        >
-          <span class="side-title">{title}</span>
-          {state && (
-            <span class={`state state-${state}`} title={t(state)}>
-              <Icon name={ICONS[state]} />
-              <span>{t(state)}</span>
-            </span>
-          )}
-        </a>
+        <Link row={row} state={state} here={here} onOpen={onOpen} />
       )}
-      <IconButton
-        class="side-more"
-        icon="more"
-        label={t('menu', { title })}
-        aria-expanded={menu.value}
-        onClick={() => (menu.value = !menu.value)}
-      />
-      {menu.value && <Menu row={row} close={() => (menu.value = false)} rename={() => (naming.value = true)} />}
+      {!chosen.value && <Menu icon="more" label={t('menu', { title: titleOf(row) })} acts={() => actsOn(row)} />}
     </li>
   )
 }
 
-function Menu({ row, close, rename }: { row: Row; close: () => void; rename: () => void }) {
-  const box = useRef<HTMLDivElement>(null)
-  useEffect(() => {
-    const from = box.current?.parentElement?.querySelector<HTMLElement>('.side-more')
-    box.current?.querySelector('button')?.focus()
-    const outside = (event: Event) => {
-      if (!box.current?.parentElement?.contains(event.target as Node)) close()
-    }
-    addEventListener('pointerdown', outside)
-    return () => {
-      removeEventListener('pointerdown', outside)
-      if (box.current?.contains(document.activeElement)) from?.focus()
-    }
-  }, [])
-  const keys = (event: KeyboardEvent) => {
-    const buttons = [...(box.current?.querySelectorAll('button') ?? [])]
-    const place = buttons.indexOf(document.activeElement as HTMLButtonElement)
-    const step = event.key === 'ArrowDown' ? 1 : event.key === 'ArrowUp' ? -1 : 0
-    if (step) buttons.at((place + step) % buttons.length)?.focus()
-    else if (event.key === 'Escape') close()
-    else return
+const titleOf = (row: Row): string => row.title || common('untitled')
+
+function Link({ row, state, here, onOpen }: Omit<Props, 'start'> & { state: State | null }) {
+  const pressing = useRef(0)
+  const id = row.thread_id
+  const click = (event: MouseEvent) => {
+    if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return
     event.preventDefault()
-    event.stopPropagation()
+    onOpen(id)
   }
+  const press = (event: PointerEvent) => {
+    if (event.pointerType !== 'touch') return
+    pressing.current = window.setTimeout(() => {
+      begin([id])
+      swallow()
+    }, LONG_PRESS)
+  }
+  const release = () => clearTimeout(pressing.current)
+  useEffect(() => release, [])
   return (
-    <div class="menu" ref={box} onKeyDown={keys} role="group">
-      <Button
-        icon="edit"
-        onClick={() => {
-          close()
-          rename()
-        }}
-      >
-        {t('rename')}
-      </Button>
-      <Slot name="threadMenu" row={row} close={close} />
-      <Button
-        icon="trash"
-        kind="danger"
-        onClick={() => {
-          close()
-          remove(row)
-        }}
-      >
-        {t('delete')}
-      </Button>
-    </div>
+    <a
+      class="side-link"
+      href={new URL(`t/${id}`, BASE).href}
+      aria-current={here ? 'page' : undefined}
+      onClick={click}
+      onDblClick={() => (naming.value = id)}
+      onPointerDown={press}
+      onPointerUp={release}
+      onPointerCancel={release}
+      onPointerLeave={release}
+    >
+      <Words row={row} state={state} />
+    </a>
   )
 }
 
-function Naming({ row, end }: { row: Row; end: () => void }) {
+/** The finger that is lifted after a long press clicks nothing. */
+function swallow(): void {
+  const stop = (event: Event) => {
+    event.preventDefault()
+    event.stopPropagation()
+  }
+  addEventListener('click', stop, { capture: true, once: true })
+  addEventListener('pointerdown', () => removeEventListener('click', stop, { capture: true }), { capture: true, once: true })
+}
+
+function Words({ row, state }: { row: Row; state: State | null }) {
+  return (
+    <>
+      <span class="side-title">{titleOf(row)}</span>
+      {archivedAt(row) > 0 && <Icon name="archive" />}
+      {state && (
+        <span class={`state state-${state}`} title={t(state)}>
+          <Icon name={ICONS[state]} />
+          <span>{t(state)}</span>
+        </span>
+      )}
+    </>
+  )
+}
+
+function Naming({ row }: { row: Row }) {
   const box = useRef<HTMLInputElement>(null)
   const over = useRef(false)
   useEffect(() => box.current?.select(), [])
@@ -132,7 +145,7 @@ function Naming({ row, end }: { row: Row; end: () => void }) {
     over.current = true
     const title = box.current?.value.trim() ?? ''
     if (keep && title && title !== row.title) void patch(row.thread_id, { title }).catch((error) => toast(String(error.message)))
-    end()
+    naming.value = null
   }
   return (
     <input
@@ -148,29 +161,4 @@ function Naming({ row, end }: { row: Row; end: () => void }) {
       }}
     />
   )
-}
-
-/** Gone at once, deleted when the time to undo it is over, or the page closes. */
-export function remove(row: Row): void {
-  const id = row.thread_id
-  hidden.value = new Set([...hidden.value, id])
-  if (current.value === id) openNew()
-  let undone = false
-  const finish = () => {
-    removeEventListener('pagehide', finish)
-    if (undone) return
-    undone = true
-    void api(`threads/${id}`, { method: 'DELETE', keepalive: true }).catch((error) => {
-      show()
-      toast(String(error.message))
-    })
-  }
-  const show = () => (hidden.value = new Set([...hidden.value].filter((one) => one !== id)))
-  addEventListener('pagehide', finish)
-  const undo = () => {
-    undone = true
-    removeEventListener('pagehide', finish)
-    show()
-  }
-  toast(t('deleted', { title: row.title || common('untitled') }), { action: { label: common('undo'), run: undo }, ended: finish })
 }

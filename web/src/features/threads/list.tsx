@@ -1,0 +1,112 @@
+import { computed } from '@preact/signals'
+import { useLayoutEffect, useRef } from 'preact/hooks'
+import { drawer } from '../../app/drawer.ts'
+import { language } from '../../app/lang.ts'
+import { archive, listed, pinnedAt } from '../../app/list.ts'
+import { current, open } from '../../app/route.ts'
+import { listKnown } from '../../app/rows.ts'
+import type { Row } from '../../core/wire.ts'
+import { useWindow } from '../../ui/window.ts'
+import { remove } from './acts.ts'
+import { placeOf, type Place } from './groups.ts'
+import { Item, naming } from './item.tsx'
+import { begin, chosen, end, extend, selected, toggleAll } from './selection.ts'
+import { t } from './words.ts'
+
+type Line = { heading: Place } | { row: Row }
+
+const lines = computed<Line[]>(() => {
+  const now = new Date()
+  let last: Place | null = null
+  return listed.value.flatMap((row) => {
+    const place = pinnedAt(row) ? 'pinned' : placeOf(row.last_activity_at, now)
+    const heading: Line[] = place === last ? [] : [{ heading: place }]
+    last = place
+    return [...heading, { row }]
+  })
+})
+
+function nameOf(place: Place): string {
+  if (!/^\d/.test(place)) return t(place as 'today')
+  const [year, month] = place.split('-').map(Number)
+  return new Intl.DateTimeFormat(language.value, { year: 'numeric', month: 'long' }).format(new Date(year!, month! - 1))
+}
+
+const idOf = (line: Line | undefined): string | null => (line && 'row' in line ? line.row.thread_id : null)
+
+export function List() {
+  const box = useRef<HTMLElement>(null)
+  const all = lines.value
+  const view = useWindow(box, all.length, (index) => ('heading' in all[index]! ? 32 : 40), {
+    key: (index) => {
+      const line = all[index]!
+      return 'heading' in line ? line.heading : line.row.thread_id
+    },
+  })
+  const wanted = naming.value ?? current.value
+  useLayoutEffect(() => {
+    const place = all.findIndex((one) => idOf(one) === wanted)
+    if (place >= 0 && !view.items.some((one) => one.index === place)) view.to(place)
+  }, [wanted])
+  if (!all.length) return <p class="side-empty">{listKnown.value === null ? t('loading') : t(archive.value ? 'nothing' : 'none')}</p>
+
+  const focus = (id: string | undefined) => {
+    if (id === undefined) return
+    view.to(all.findIndex((one) => idOf(one) === id))
+    requestAnimationFrame(() => box.current?.querySelector<HTMLElement>(`[data-thread='${id}'] :is(a, input)`)?.focus())
+  }
+  const keys = (event: KeyboardEvent) => {
+    const target = event.target as HTMLElement
+    const id = target.closest<HTMLElement>('[data-thread]')?.dataset.thread
+    if (id === undefined || target.matches('.side-name') || !act(event, id, focus)) return
+    event.preventDefault()
+    event.stopPropagation()
+  }
+  return (
+    <nav class="side-list" ref={box} aria-label={t('list')} data-count={listed.value.length} onKeyDown={keys}>
+      <ul style={{ height: `${view.height}px` }}>
+        {view.items.map(({ index, start, key }) => {
+          const line = all[index]!
+          return 'heading' in line ? (
+            <li class="side-heading" key={key} style={{ transform: `translateY(${start}px)` }}>
+              <h2>{nameOf(line.heading)}</h2>
+            </li>
+          ) : (
+            <Item key={key} row={line.row} start={start} here={line.row.thread_id === current.value} onOpen={choose} />
+          )
+        })}
+      </ul>
+    </nav>
+  )
+}
+
+/** With a key, on the one that has the focus; whether there is something to do. */
+function act(event: KeyboardEvent, id: string, focus: (id: string | undefined) => void): boolean {
+  const ids = listed.value.map((row) => row.thread_id)
+  const place = ids.indexOf(id)
+  const places: Record<string, number> = { ArrowDown: place + 1, ArrowUp: place - 1, Home: 0, End: ids.length - 1 }
+  const other = ids[places[event.key] ?? -1]
+  if (event.key in places) {
+    if (event.shiftKey && other) {
+      if (!chosen.value) begin([id])
+      extend(other)
+    }
+    focus(other)
+  } else if (event.key === 'F2') naming.value = id
+  else if (event.key === 'Delete') {
+    const gone = chosen.value ? selected.value : listed.value.filter((row) => row.thread_id === id)
+    focus(ids.slice(place).find((one) => !gone.some((row) => row.thread_id === one)) ?? ids[place - 1])
+    if (gone.length) remove(gone)
+    end()
+  } else if (event.key === 'Escape' && chosen.value) {
+    end()
+    focus(id)
+  } else if (event.key === 'a' && (event.ctrlKey || event.metaKey) && chosen.value) toggleAll()
+  else return false
+  return true
+}
+
+function choose(id: string): void {
+  open(id)
+  drawer.value = false
+}
