@@ -142,7 +142,9 @@ def test_many_are_exported_and_deleted_at_once(page: Page, agent: Server) -> Non
 
 def test_several_are_selected_by_touch(person: Callable[..., BrowserContext], agent: Server) -> None:
     first, second = titled(agent, "tap", "tip")
-    page = person(viewport={"width": 390, "height": 780}, has_touch=True, is_mobile=True, reduced_motion="reduce").new_page()
+    page = person(
+        viewport={"width": 390, "height": 780}, has_touch=True, is_mobile=True, reduced_motion="reduce"
+    ).new_page()
     page.goto("/")
     page.get_by_role("button", name="Show conversations").tap()
     place = item(page, second).bounding_box()

@@ -1,5 +1,5 @@
 import { computed } from '@preact/signals'
-import { useLayoutEffect, useRef } from 'preact/hooks'
+import { useLayoutEffect, useReducer, useRef } from 'preact/hooks'
 import { drawer } from '../../app/drawer.ts'
 import { language } from '../../app/lang.ts'
 import { archive, listed, pinnedAt } from '../../app/list.ts'
@@ -48,12 +48,21 @@ export function List() {
     const place = all.findIndex((one) => idOf(one) === wanted)
     if (place >= 0 && !view.items.some((one) => one.index === place)) view.to(place)
   }, [wanted])
+  const next = useRef<string | null>(null) // gets the focus when it is in the page, as what it is by then
+  const [, again] = useReducer<number, void>((n) => n + 1, 0)
+  useLayoutEffect(() => {
+    const element = next.current && box.current?.querySelector<HTMLElement>(`[data-thread='${next.current}'] :is(a, input)`)
+    if (!element) return
+    next.current = null
+    element.focus()
+  })
   if (!all.length) return <p class="side-empty">{listKnown.value === null ? t('loading') : t(archive.value ? 'nothing' : 'none')}</p>
 
   const focus = (id: string | undefined) => {
     if (id === undefined) return
+    next.current = id
     view.to(all.findIndex((one) => idOf(one) === id))
-    requestAnimationFrame(() => box.current?.querySelector<HTMLElement>(`[data-thread='${id}'] :is(a, input)`)?.focus())
+    again()
   }
   const keys = (event: KeyboardEvent) => {
     const target = event.target as HTMLElement
