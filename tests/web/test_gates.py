@@ -3,6 +3,7 @@
 import os
 import re
 import sqlite3
+import statistics
 import time
 import uuid
 from collections.abc import Callable
@@ -16,9 +17,8 @@ import pytest
 from playwright.sync_api import BrowserContext, CDPSession, Page, expect
 from serving import Server
 
-from tests.web.talking import box, item, start_run
+from tests.web.talking import box, item, last, start_run
 
-SLACK = 5  # the machine that tests may be busy with something else
 LONG = os.environ.get("THREADMILL_CHAOS") == "long"
 EVERY = list(product(["en", "zh-CN"], ["light", "dark"], ["desktop", "phone"]))
 SOME = [("en", "light", "desktop"), ("zh-CN", "dark", "phone")]  # each language, scheme and size
@@ -29,40 +29,108 @@ def metrics(session: CDPSession) -> dict[str, float]:
     return {one["name"]: one["value"] for one in session.send("Performance.getMetrics")["metrics"]}
 
 
-def test_ten_thousand_messages(page: Page, agent: Server) -> None:
-    thread = httpx.post(f"{agent.url}/threads", json={"metadata": {"graph_id": "odd"}}, timeout=30).json()["thread_id"]
+def computed(session: CDPSession) -> float:
+    """Seconds that the page's thread has computed since it was opened: a machine that is busy adds nothing."""
+    return metrics(session)["TaskDuration"]
+
+
+def spent(server: Server) -> float:
+    """The same of the server; nothing where the system does not tell it."""
+    assert server.process is not None
+    told = Path(f"/proc/{server.process.pid}/stat")
+    if not told.exists():
+        return 0
+    fields = told.read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def found(server: Server, text: str) -> bool:
+    return bool(httpx.post(f"{server.url}/search", json={"query": text}, timeout=30).json()["hits"])
+
+
+@pytest.fixture
+def long_thread(agent: Server) -> str:
+    """Of ten thousand messages; the server has done what it does with them on the side."""
+    thread: str = httpx.post(f"{agent.url}/threads", json={"metadata": {"graph_id": "odd"}}, timeout=30).json()[
+        "thread_id"
+    ]
     paragraph = "The mill **turns** and `turns`, and nobody asks why. " * 4
     messages = [
         {"type": "human" if n % 2 else "ai", "id": f"m{n}", "content": f"{n}: {paragraph}"} for n in range(10_000)
     ]
     update = {"values": {"messages": messages}, "as_node": "second"}
     httpx.post(f"{agent.url}/threads/{thread}/state", json=update, timeout=60).raise_for_status()
-    page.goto("/")
-    expect(box(page)).to_be_visible()
-    began = time.monotonic()
-    page.goto(f"/t/{thread}")
-    expect(page.locator("article").last).to_contain_text("9999: The mill")
-    assert time.monotonic() - began < 1 * SLACK
-    log = page.get_by_role("log")
+    deadline = time.monotonic() + 30
+    while not found(agent, "9999"):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return thread
+
+
+def test_ten_thousand_messages(page: Page, agent: Server, long_thread: str) -> None:
     session = page.context.new_cdp_session(page)
-    session.send("Performance.enable", {"timeDomain": "threadTicks"})  # what it computes, not what it waits for
-    jumping = """async (one, jumps) => {
-        for (let jump = 0; jump < jumps; jump++) {
-          one.scrollTop = (one.scrollHeight * ((jump * 7919) % jumps)) / jumps
-          await new Promise(requestAnimationFrame)
-        }
-      }"""
-    log.evaluate(jumping, 20)  # until the engine has compiled what it runs
-    before = metrics(session)["TaskDuration"]
-    log.evaluate(jumping, 60)
-    jump = (metrics(session)["TaskDuration"] - before) / 60
-    assert jump <= 1 / 50, f"{jump * 1000:.1f} ms"
+    session.send("Performance.enable", {"timeDomain": "threadTicks"})
+    newest = page.locator("article").last
+    waited = []
+    for _ in range(3 if LONG else 1):
+        page.goto("/")
+        expect(box(page)).to_be_visible()
+        asked: list[str] = []
+        page.on("request", lambda request, asked=asked: asked.append(request.url))  # type: ignore[misc]
+        before, began = spent(agent), time.monotonic()
+        page.goto(f"/t/{long_thread}")
+        expect(newest).to_contain_text("9999: The mill")
+        waited.append(time.monotonic() - began)
+        cost = computed(session) + spent(agent) - before
+        assert cost <= 0.5, f"{cost:.2f} s of work until the first screen, which is to be there in one"
+        expect(newest.get_by_role("button", name="Continue in a new conversation")).to_be_visible()
+        assert sum("/snapshot" in one for one in asked) == 1
+        assert len([one for one in asked if re.search(r"/(threads|assistants|store)/", one)]) <= 5, asked
+    assert not LONG or min(waited) <= 1, waited
+    assert rate(page, session) >= 50, "frames in a second"
     assert page.locator("article").count() <= 300
     session.send("HeapProfiler.collectGarbage")
     used = metrics(session)["JSHeapUsedSize"]
     assert used <= 60e6, f"{used / 1e6:.0f} MB"
-    log.evaluate("(one) => { one.scrollTop = one.scrollHeight }")
-    expect(page.locator("article").last).to_contain_text("9999: The mill")
+    page.get_by_role("log").evaluate("(one) => { one.scrollTop = one.scrollHeight }")
+    expect(newest).to_contain_text("9999: The mill")
+
+
+def rate(page: Page, session: CDPSession) -> float:
+    """Frames in a second, as what the page itself computes for each leaves room for them, when one jumps about."""
+    log = page.get_by_role("log")
+    painted = "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+    jump = f"(one, place) => {{ one.scrollTop = one.scrollHeight * place; return ({painted})() }}"
+
+    def takes(what: Callable[[], object]) -> float:
+        before = computed(session)
+        what()
+        return computed(session) - before
+
+    for place in range(20):  # until the engine has compiled what it runs
+        log.evaluate(jump, place / 20)
+    asking = statistics.median(takes(lambda: log.evaluate(painted)) for _ in range(10))
+    jumps = [takes(lambda: log.evaluate(jump, (n * 37 % 60) / 60)) - asking for n in range(60)]
+    return len(jumps) / sum(max(one, 1 / 60) for one in jumps)
+
+
+def test_six_tabs_leave_the_server_to_others(person: Callable[..., BrowserContext], agent: Server) -> None:
+    """Of HTTP/1.1 a browser has six connections to a server."""
+    context, thread = person(), str(uuid.uuid4())
+    start_run(agent, thread, "Tell me a story of 3000 words")
+    tabs = [context.new_page() for _ in range(6)]
+    for tab in tabs:
+        tab.goto(f"/t/{thread}")
+        expect(last(tab).locator(".markdown")).to_contain_text(re.compile(r"(\w+\W+){8}"))
+    fetched = """async (one) => {
+        const at = performance.now()
+        await (await fetch('../ok')).text()
+        return performance.now() - at
+      }"""
+    took = [tabs[n % 6].evaluate(fetched) for n in range(18)]
+    quick = statistics.median(took) if LONG else min(took)
+    assert quick <= 200, took
+    httpx.post(f"{agent.url}/threads/{thread}/stop", timeout=30)
 
 
 def test_five_thousand_threads(page: Page, agent: Server) -> None:

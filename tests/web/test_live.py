@@ -261,10 +261,6 @@ def test_all_tabs_of_a_browser_share_one_socket(person: Callable[..., BrowserCon
         tab.goto(f"/t/{thread}")
         done(tab)
     assert sockets() == before
-    took = tabs[-1].evaluate(
-        "async () => { const at = performance.now(); await fetch('../ok'); return performance.now() - at }"
-    )
-    assert took < 2_000  # ms; with six connections for streams it would wait for ever
     for tab in tabs[1:]:
         tab.close()
     say(first, "What is 20% of 80?")

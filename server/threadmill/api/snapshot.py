@@ -28,11 +28,13 @@ TRIES = 4
 
 
 @router.get("/snapshot", responses=answers.answers(answers.Snapshot, 404))
-async def snapshot(thread_id: str, here: Here, me: Me) -> Response:
-    """Whoever applies the envelopes above `cursor` to it sees what one sees who has read them all."""
+async def snapshot(thread_id: str, here: Here, me: Me, messages: bool = True) -> Response:
+    """Whoever applies the envelopes above `cursor` to it sees what one sees who has read them all. `messages` are those
+    of `values` once more, which a long conversation makes twice as long."""
     thread_id = parse_id(thread_id, "thread")
     scope = await me.may("threads", "read", {"thread_id": thread_id})
-    return json(await taken(here, scope, thread_id, reader_of(me)))
+    now = await taken(here, scope, thread_id, reader_of(me))
+    return json(now if messages else {**now, "messages": []})
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,8 +50,8 @@ function noticed(told: Row): void {
     return
   }
   if (told.status !== 'idle' || thread(id).value.queue.length) void requeue(id)
-  const { view } = thread(id).value
-  const known = messages(view).length
-  if (told.status !== 'running' && view.in_flight === null && known !== told.message_count) void refresh(id)
+  const { view, known } = thread(id).value
+  const changed = messages(view).length !== told.message_count
+  if (known === 'live' && told.status !== 'running' && view.in_flight === null && changed) void refresh(id)
   if (id === current.value && told.unread && !document.hidden) void read(id)
 }

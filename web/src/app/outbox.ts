@@ -26,7 +26,7 @@ export async function send(id: string, content: Json, text: string, more: Json =
     ...(from === null ? {} : { checkpoint_id: from }),
     ...more,
   }
-  await outbox.add({ id: message, thread: id, body, text, at: Date.now(), state: 'waiting', steers: steers && from === null })
+  await outbox.add({ id: message, thread: id, body, text, at: Date.now(), steers: steers && from === null })
 }
 
 async function post(letter: Letter): Promise<{ run: string } | { refused: string } | { later: true }> {

@@ -74,7 +74,7 @@ export async function follow(id: string): Promise<void> {
 export async function refresh(id: string): Promise<boolean> {
   const now = thread(id)
   try {
-    const { thread: told, queue, messages: _, ...view } = await api<Snapshot>(`threads/${id}/snapshot`)
+    const { thread: told, queue, messages: _, ...view } = await api<Snapshot>(`threads/${id}/snapshot?messages=false`)
     if (now.value.known !== 'live' || view.cursor >= now.value.view.cursor) {
       now.value = { view, queue, known: 'live', cachedAt: null }
       keep(id)

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { Cache } from './cache.ts'
 import { Outbox, type Letter, type Post } from './outbox.ts'
 
-const letter = (id: string, thread = 't'): Letter => ({ id, thread, body: {}, text: id, at: 1, state: 'waiting' })
+const letter = (id: string, thread = 't') => ({ id, thread, body: {}, text: id, at: 1 })
 
 function box(post: Post, kept = new Cache('none')) {
   let now: readonly Letter[] = []
@@ -26,6 +26,18 @@ test('what cannot be sent waits, and goes later in its order', async () => {
   await outbox.flush()
   assert.deepEqual(sent, ['a', 'b'])
   assert.deepEqual(now(), ['a sent', 'b sent'])
+})
+
+test('one that is not kept yet does not say that it waits', async () => {
+  const kept = new Cache('none')
+  let stored = () => {}
+  kept.put = () => new Promise((resolve) => (stored = resolve))
+  const { outbox, now } = box(async () => ({ later: true }), kept)
+  const adding = outbox.add(letter('a'))
+  assert.deepEqual(now(), ['a new'])
+  stored()
+  await adding
+  assert.deepEqual(now(), ['a waiting'])
 })
 
 test('a page that is loaded again sends what the one before could not', async () => {

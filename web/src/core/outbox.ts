@@ -14,8 +14,9 @@ export interface Letter {
   /** Its text, as the page shows it until the server does. */
   text: string
   at: number
-  /** `waiting`: to be sent, perhaps again. `sent`: the server has it. `failed`: it refused it, for `reason`. */
-  state: 'waiting' | 'sent' | 'failed'
+  /** `new`: not kept by the browser yet. `waiting`: to be sent, perhaps again; a reload does not lose it. `sent`: the
+   * server has it. `failed`: it refused it, for `reason`. */
+  state: 'new' | 'waiting' | 'sent' | 'failed'
   /** It is said to the run that is under way, if one still is when it is sent; else it begins one. */
   steers?: boolean
   run?: string
@@ -54,10 +55,11 @@ export class Outbox {
     this.changed(this.letters)
   }
 
-  async add(letter: Letter): Promise<void> {
-    this.letters = [...this.letters, letter]
+  async add(letter: Omit<Letter, 'state'>): Promise<void> {
+    this.letters = [...this.letters, { ...letter, state: 'new' }]
     this.changed(this.letters)
-    await this.kept.put(PREFIX + letter.id, letter) // before it is sent: a reload in between loses nothing
+    await this.kept.put(PREFIX + letter.id, { ...letter, state: 'waiting' }) // before it is sent: a reload in between loses nothing
+    this.show(letter.id, { state: 'waiting' })
     await this.flush()
   }
 
@@ -95,9 +97,13 @@ export class Outbox {
     }
   }
 
-  private change(id: string, what: Partial<Letter>): void {
+  private show(id: string, what: Partial<Letter>): void {
     this.letters = this.letters.map((one) => (one.id === id ? { ...one, ...what } : one))
     this.changed(this.letters)
+  }
+
+  private change(id: string, what: Partial<Letter>): void {
+    this.show(id, what)
     const now = this.letters.find((one) => one.id === id)
     if (now !== undefined) void this.kept.put(PREFIX + id, now)
   }

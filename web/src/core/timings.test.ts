@@ -68,8 +68,10 @@ test('without a server it is asked again when there is one', async () => {
   await settled()
   assert.equal(timings.answers.size, 0)
   state.down = false
-  timings.renew()
-  await settled()
+  for (const _ of [1, 2]) {
+    timings.retry()
+    await settled()
+  }
   assert.equal(timings.answers.has('a'), true)
   assert.equal(asked.length, 2)
 })

@@ -29,6 +29,7 @@ export class Timings {
   private next: string | null = null
   private fresh = false
   private asking = false
+  private failed = false
   private readonly ask: (query: string) => Promise<Page>
   private readonly changed: () => void
 
@@ -49,15 +50,21 @@ export class Timings {
     }
   }
 
-  /** A run has ended, or the server can be reached again. */
+  /** A run has ended. */
   renew(): void {
     this.fresh = false
     void this.look()
   }
 
+  /** The server can be reached again. */
+  retry(): void {
+    if (this.failed) void this.look()
+  }
+
   private async look(): Promise<void> {
     if (this.asking) return
     this.asking = true
+    this.failed = false
     try {
       while (this.missing() && (!this.fresh || this.next !== null)) {
         const head = !this.fresh
@@ -72,6 +79,7 @@ export class Timings {
       this.runs.clear() // from where it read on may be what is not there any more
       this.next = null
       this.fresh = false
+      this.failed = true
     } finally {
       this.asking = false
     }

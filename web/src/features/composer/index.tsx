@@ -50,9 +50,9 @@ function Composer({ thread: id }: { thread: string }) {
     const said = draft(id).value.trim()
     const pictures = attached(id).value
     if (!said && !pictures.length) return
-    write(id, '')
-    attach(id, [])
     void send(id, contentOf(said, pictures), said, {}, steering)
+    write(id, '') // after it is in the outbox: a reload in between has one of the two
+    attach(id, [])
     settled()
   }
   const key = (event: KeyboardEvent) => {

@@ -50,7 +50,7 @@ function Log({ id, list }: { id: string; list: ReturnType<typeof turns> }) {
   const now = thread(id).value
   const flight = shown(id).in_flight
   const coming = list.some((one) => one.letter?.state === 'sent')
-  const busy = flight !== null || coming || list.some((one) => one.letter?.state === 'waiting')
+  const busy = flight !== null || coming || list.some((one) => one.letter?.state === 'new' || one.letter?.state === 'waiting')
   const box = useRef<HTMLDivElement>(null)
   const stuck = useRef(true)
   const height = useRef(0)

@@ -44,15 +44,17 @@ export function useTimings(id: string, wanted: string | null): Timings {
   return timings
 }
 
-/** Changes when a run of the thread has ended, here or elsewhere, and when the connection is there again. */
+/** Changes when a run of the thread has ended, here or elsewhere. */
 const moment = computed(() => {
   const { view } = thread(current.value).value
-  if (view.in_flight !== null || link.value.phase !== 'open') return null
-  return `${current.value} ${messages(view).at(-1)?.id}`
+  return view.in_flight === null ? `${current.value} ${messages(view).at(-1)?.id}` : null
 })
 
 export function start(): void {
   effect(() => {
     if (moment.value !== null) books.get(current.peek())?.timings.renew()
+  })
+  effect(() => {
+    if (link.value.phase === 'open') books.get(current.peek())?.timings.retry()
   })
 }

@@ -73,7 +73,7 @@ const count = (n: number): string => new Intl.NumberFormat(language.value).forma
 
 function Letter({ said }: { said: Said }) {
   const letter = said.letter
-  if (!letter) return null
+  if (!letter || letter.state === 'new') return null
   if (letter.state !== 'failed') return <p class="note">{t(letter.state === 'waiting' ? 'sending' : letter.steers ? 'joins' : 'sent')}</p>
   const discard = () => {
     if (!draft(letter.thread).value && !attached(letter.thread).value.length) {
