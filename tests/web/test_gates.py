@@ -213,6 +213,10 @@ def test_everybody_can_use_what_opens(
     start_run(agent, thread, "Where is order 4711?")
     size = {"width": width, "height": 800}
     page = person(locale=language, color_scheme=scheme, viewport=size, reduced_motion="reduce").new_page()
+    page.goto("/")
+    page.locator(".settings select").select_option("tuned")
+    expect(page.locator(".settings-form")).to_be_visible()
+    assert broken(page, axe) == [], "the settings"
     page.goto(f"/t/{thread}")
     expect(page.locator("[data-turns='3'][data-busy=false]")).to_be_visible(timeout=30_000)
     page.locator("article.human .icon-edit").click()

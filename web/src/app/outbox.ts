@@ -5,9 +5,10 @@ import { Outbox, type Letter } from '../core/outbox.ts'
 import { messages } from '../core/view.ts'
 import type { Json } from '../core/wire.ts'
 import { api, ApiError, newId } from './api.ts'
-import { assistantOf } from './assistants.ts'
+import { assistantOf, contextFor } from './assistants.ts'
 import { cache } from './connection.ts'
 import { letters } from './letters.ts'
+import { rows } from './rows.ts'
 import { leave, runOptions } from './runs.ts'
 import { follow, requeue, thread } from './threads.ts'
 
@@ -22,6 +23,7 @@ export async function send(id: string, content: Json, text: string, more: Json =
     assistant_id: assistantOf(id),
     input: { messages: [{ type: 'human', id: message, content }] },
     if_not_exists: 'create',
+    ...contextFor(id),
     ...runOptions(),
     ...(from === null ? {} : { checkpoint_id: from }),
     ...more,
@@ -35,6 +37,7 @@ async function post(letter: Letter): Promise<{ run: string } | { refused: string
   try {
     const steered = letter.steers ? await steer(letter) : null
     if (steered !== null) return { run: steered }
+    if (letter.body.context && !rows.value.has(letter.thread)) await begin(letter)
     const body = { ...letter.body, assistant_id }
     const headers = { 'Idempotency-Key': letter.id }
     const made = await api<{ run_id: string }>(`threads/${letter.thread}/runs`, { body, headers })
@@ -47,6 +50,11 @@ async function post(letter: Letter): Promise<{ run: string } | { refused: string
     }
     return { refused: error.message }
   }
+}
+
+/** A conversation with settings has them from its first moment on, on every device. */
+function begin({ thread: thread_id, body: { context } }: Letter): Promise<unknown> {
+  return api('threads', { body: { thread_id, if_exists: 'do_nothing', metadata: { context } } })
 }
 
 /** The run that hears it; null when there is none any more. */

@@ -2,7 +2,7 @@
 
 import type { Json } from '../core/wire.ts'
 import { api, ApiError } from './api.ts'
-import { assistantOf } from './assistants.ts'
+import { assistantOf, contextFor } from './assistants.ts'
 import { open, route } from './route.ts'
 import { follow } from './threads.ts'
 
@@ -21,7 +21,7 @@ export function leave(id: string): string | null {
 /** Another run on a thread: an answer, a retry, a fork. */
 export async function run(id: string, body: Json): Promise<void> {
   leave(id)
-  await api(`threads/${id}/runs`, { body: { assistant_id: assistantOf(id), ...runOptions(), ...body } })
+  await api(`threads/${id}/runs`, { body: { assistant_id: assistantOf(id), ...contextFor(id), ...runOptions(), ...body } })
   void follow(id)
 }
 

@@ -4,7 +4,7 @@ import { arrive, earlier, shown, sought } from '../../app/at.ts'
 import { Slot, type Feature } from '../../app/feature.ts'
 import { language } from '../../app/lang.ts'
 import { lettersOf } from '../../app/letters.ts'
-import { openNew } from '../../app/route.ts'
+import { openNew, route } from '../../app/route.ts'
 import { thread } from '../../app/threads.ts'
 import type { Letter } from '../../core/outbox.ts'
 import { queued } from '../../core/queue.ts'
@@ -29,7 +29,7 @@ function Conversation({ thread: id }: { thread: string }) {
   if (!list.length && !busy) {
     return (
       <div class="empty">
-        {now.known !== 'empty' && (
+        {(now.known !== 'empty' || route.value.fresh) && (
           <>
             <p class="hello">{t('hello')}</p>
             <Slot name="empty" thread={id} />

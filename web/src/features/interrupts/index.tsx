@@ -1,14 +1,15 @@
 import { useComputed, useSignal } from '@preact/signals'
-import { useId } from 'preact/hooks'
 import type { Feature } from '../../app/feature.ts'
 import { run } from '../../app/runs.ts'
 import { thread } from '../../app/threads.ts'
+import { read, written, type Written } from '../../core/field.ts'
 import { plain } from '../../core/turns.ts'
 import type { Interrupt, Json } from '../../core/wire.ts'
 import { Button } from '../../ui/button.tsx'
+import { Input } from '../../ui/field.tsx'
 import { toast } from '../../ui/toast.tsx'
 import './interrupts.css'
-import { questionOf, type Choice, type Field } from './question.ts'
+import { questionOf, type Choice } from './question.ts'
 import { t } from './words.ts'
 
 /** All questions that are open; what is answered goes in one run when the last of them is. */
@@ -90,65 +91,37 @@ const nameOf = (id: string): string =>
   ['approve', 'reject', 'edit', 'respond'].includes(id) ? t(id as 'approve') : id
 
 function Form({ choice, busy, answer }: { choice: Choice; busy: boolean; answer: (value: Json) => void }) {
-  const values = useSignal<Record<string, Json>>(
-    Object.fromEntries(choice.fields.map((one) => [one.name, one.kind === 'json' ? plain(one.value) : one.value])),
-  )
-  const wrong = useSignal('')
+  const values = useSignal<Record<string, Written>>(Object.fromEntries(choice.fields.map((one) => [one.name, written(one, one.value)])))
+  const wrong = useSignal<Record<string, string>>({})
   const submit = (event: Event) => {
     event.preventDefault()
-    try {
-      const told = choice.fields.map((one) => [one.name, read(one, values.value[one.name])])
-      answer(choice.answer(Object.fromEntries(told)))
-    } catch (error) {
-      wrong.value = t('wrong', { reason: (error as Error).message })
+    const told: Record<string, Json> = {}
+    wrong.value = {}
+    for (const one of choice.fields) {
+      try {
+        told[one.name] = read(one, values.value[one.name]!)
+      } catch {
+        wrong.value = { ...wrong.value, [one.name]: t('wrong') }
+      }
     }
+    if (!Object.keys(wrong.value).length) answer(choice.answer(told))
   }
   return (
     <form class="question-form" onSubmit={submit}>
       {choice.fields.map((one) => (
-        <Input key={one.name} field={one} value={values.value[one.name]} set={(value) => (values.value = { ...values.value, [one.name]: value })} />
+        <Input
+          key={one.name}
+          field={one}
+          label={one.name === 'answer' || one.name === 'response' ? t('answer') : one.label}
+          value={values.value[one.name]!}
+          set={(value) => (values.value = { ...values.value, [one.name]: value })}
+          wrong={wrong.value[one.name]}
+        />
       ))}
-      {wrong.value && <p role="alert">{wrong.value}</p>}
       <Button kind="main" type="submit" disabled={busy}>
         {t('send')}
       </Button>
     </form>
-  )
-}
-
-function read(field: Field, value: Json): Json {
-  if (field.kind === 'json') return JSON.parse(value)
-  if (field.kind === 'number') return value === '' ? '' : Number(value)
-  return value
-}
-
-function Input({ field, value, set }: { field: Field; value: Json; set: (value: Json) => void }) {
-  const id = useId()
-  const label = field.name === 'answer' || field.name === 'response' ? t('answer') : field.name
-  const common = { id, value, 'aria-describedby': field.hint ? `${id}-hint` : undefined }
-  const change = (event: { currentTarget: { value: string } }) => set(event.currentTarget.value)
-  return (
-    <div class="field">
-      <label for={id}>{label}</label>
-      {field.kind === 'choice' ? (
-        <select {...common} onChange={change}>
-          {field.choices.map((one) => (
-            <option key={one}>{one}</option>
-          ))}
-        </select>
-      ) : field.kind === 'boolean' ? (
-        <input id={id} type="checkbox" checked={Boolean(value)} onChange={(event) => set(event.currentTarget.checked)} />
-      ) : field.kind === 'number' ? (
-        <input {...common} type="number" step="any" onInput={change} />
-      ) : (
-        <textarea {...common} rows={field.kind === 'json' ? 5 : 2} onInput={change} />
-      )}
-      {field.hint && (
-        <span class="hint" id={`${id}-hint`}>
-          {field.hint}
-        </span>
-      )}
-    </div>
   )
 }
 

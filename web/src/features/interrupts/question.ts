@@ -1,14 +1,7 @@
 /** What an interrupt asks, in the forms that graphs ask in, and the answer that each of them understands. */
 
+import { fieldOf, type Field } from '../../core/field.ts'
 import type { Json } from '../../core/wire.ts'
-
-export interface Field {
-  name: string
-  kind: 'text' | 'number' | 'boolean' | 'choice' | 'json'
-  choices: string[]
-  hint: string
-  value: Json
-}
 
 export interface Choice {
   /** approve, reject, edit, respond, or the graph's own word. */
@@ -66,11 +59,8 @@ function belongs(property: Json, id: string, ids: string[]): boolean {
 function fieldsOf(properties: Record<string, Json>, shown: Json, wanted: (property: Json) => boolean): Field[] {
   return Object.entries(properties).flatMap(([name, property]) => {
     if (!wanted(property)) return []
-    const choices = (property.enum ?? []).map(String)
-    const kinds: Record<string, Field['kind']> = { number: 'number', integer: 'number', boolean: 'boolean', string: 'text' }
-    const kind = choices.length ? 'choice' : (kinds[property.type] ?? 'json')
-    const hint = String(property.description ?? '').replace(/^for \w+:\s*/i, '')
-    return [{ name, kind, choices, hint, value: shown[name] ?? property.default ?? (kind === 'boolean' ? false : '') }]
+    const field = fieldOf(name, property)
+    return [{ ...field, hint: field.hint.replace(/^for \w+:\s*/i, ''), value: shown[name] ?? field.value }]
   })
 }
 
@@ -81,8 +71,8 @@ const plainChoice = (id: string): Choice => ({ id, fields: [], answer: () => id 
 
 const free = (): Choice => ({
   id: 'respond',
-  fields: [{ name: 'answer', kind: 'text', choices: [], hint: '', value: '' }],
-  answer: ({ answer }) => answer,
+  fields: [fieldOf('answer', { type: 'string' })],
+  answer: ({ answer }) => answer ?? '',
 })
 
 /** LangChain's middleware for people in the loop: decisions, one for each action. */
@@ -90,8 +80,8 @@ function reviewed(value: Json, requests: Json[]): Question {
   const allowed: string[] = value.review_configs?.[0]?.allowed_decisions ?? ['approve', 'edit', 'reject']
   const [first] = requests
   const details = Object.fromEntries(requests.map((one) => [String(one.name ?? one.action), one.args ?? one.arguments]))
-  const args: Field = { name: 'args', kind: 'json', choices: [], hint: '', value: first.args ?? first.arguments ?? {} }
-  const message: Field = { name: 'message', kind: 'text', choices: [], hint: '', value: '' }
+  const args = fieldOf('args', { default: first.args ?? first.arguments ?? {} })
+  const message = fieldOf('message', { type: 'string' })
   const each = (decision: Json): Json => ({ decisions: requests.map(() => decision) })
   const all: Record<string, Choice> = {
     approve: { id: 'approve', fields: [], answer: () => each({ type: 'approve' }) },
@@ -99,7 +89,7 @@ function reviewed(value: Json, requests: Json[]): Question {
     edit: {
       id: 'edit',
       fields: [args],
-      answer: (values) => each({ type: 'edit', edited_action: { name: first.name ?? first.action, args: values.args } }),
+      answer: (values) => each({ type: 'edit', edited_action: { name: first.name ?? first.action, args: values.args ?? {} } }),
     },
   }
   // A change is for one action; several are approved or rejected together.
@@ -112,15 +102,15 @@ function inbox(list: Json[]): Question {
   const [first] = list
   const { action, args } = first.action_request
   const may = first.config ?? {}
-  const json: Field = { name: 'args', kind: 'json', choices: [], hint: '', value: args ?? {} }
-  const text: Field = { name: 'response', kind: 'text', choices: [], hint: '', value: '' }
+  const json = fieldOf('args', { default: args ?? {} })
+  const text = fieldOf('response', { type: 'string' })
   const choices: Choice[] = []
   if (may.allow_accept) choices.push({ id: 'approve', fields: [], answer: () => [{ type: 'accept', args: null }] })
   if (may.allow_edit) {
-    choices.push({ id: 'edit', fields: [json], answer: (values) => [{ type: 'edit', args: { action, args: values.args } }] })
+    choices.push({ id: 'edit', fields: [json], answer: (values) => [{ type: 'edit', args: { action, args: values.args ?? {} } }] })
   }
   if (may.allow_respond) {
-    choices.push({ id: 'respond', fields: [text], answer: (values) => [{ type: 'response', args: values.response }] })
+    choices.push({ id: 'respond', fields: [text], answer: (values) => [{ type: 'response', args: values.response ?? '' }] })
   }
   if (may.allow_ignore) choices.push({ id: 'reject', fields: [], answer: () => [{ type: 'ignore', args: null }] })
   return { title: String(first.description ?? action), details: { [action]: args }, choices }

@@ -10,9 +10,8 @@ export const table = {
     answer: 'Your answer',
     send: 'Send the answer',
     details: 'What it is about',
-    wrong: 'This is no JSON: {reason}',
+    wrong: 'This cannot be read as what is asked for.',
     several: '{n} of {all}',
-    required: 'Needed: {name}',
   },
   'zh-CN': {
     asks: '助手需要你确认',
@@ -23,9 +22,8 @@ export const table = {
     answer: '你的回答',
     send: '发送回答',
     details: '详情',
-    wrong: '不是有效的 JSON：{reason}',
+    wrong: '格式不正确。',
     several: '第 {n} 个，共 {all} 个',
-    required: '必填：{name}',
   },
 }
 export const t = words(table)
