@@ -31,6 +31,23 @@ def begin(page: Page, text: str) -> str:
     return page.url.rpartition("/")[2]
 
 
+def kept(page: Page, there: str = "", gone: str = "-") -> None:
+    """The browser has written something down under a key that begins so, and nothing any more under the other."""
+    page.wait_for_function(
+        """([there, gone]) => new Promise((resolve) => {
+          indexedDB.open('threadmill/').onsuccess = ({ target: { result: database } }) => {
+            const asked = database.transaction('kept').objectStore('kept').getAllKeys()
+            asked.onsuccess = () => {
+              const some = (prefix) => asked.result.some((key) => key.startsWith(prefix))
+              resolve(some(there) && !some(gone))
+              database.close()
+            }
+          }
+        })""",
+        arg=[there, gone],
+    )
+
+
 def done(page: Page, within: float = 30_000) -> None:
     expect(log(page)).to_have_attribute("data-busy", "false", timeout=within)
 

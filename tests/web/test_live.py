@@ -8,7 +8,7 @@ import httpx
 from playwright.sync_api import BrowserContext, Page, expect
 from serving import Server
 
-from tests.web.talking import answer_of, begin, box, done, item, last, log, say, snapshot, squeezed, start_run
+from tests.web.talking import answer_of, begin, box, done, item, kept, last, log, say, snapshot, squeezed, start_run
 
 STORY = "Tell me a story of 150 words"
 
@@ -28,17 +28,6 @@ def spoke(page: Page) -> None:
 def now(page: Page) -> None:
     """The server is back: what a browser tells when the network is, so that nobody has to wait for the next try."""
     page.evaluate("dispatchEvent(new Event('online'))")
-
-
-# Whether the browser has written down what waits to be sent, and that it is no draft any more.
-KEPT = """() => new Promise((resolve) => {
-  indexedDB.open('threadmill/').onsuccess = ({ target: { result: database } }) => {
-    database.transaction('kept').objectStore('kept').getAllKeys().onsuccess = ({ target: { result: keys } }) => {
-      database.close()
-      resolve(keys.some((key) => key.startsWith('outbox:')) && !keys.some((key) => key.startsWith('draft:')))
-    }
-  }
-})"""
 
 
 def test_a_thread_that_one_leaves_and_comes_back_to_goes_on(page: Page, agent: Server) -> None:
@@ -212,7 +201,7 @@ def test_without_a_server_one_reads_and_writes_on(person: Callable[..., BrowserC
         expect(last(page)).to_contain_text("12")
         say(page, "What is 20% of 80?")
         expect(page.get_by_text("Waiting to be sent")).to_be_visible()
-        page.wait_for_function(KEPT)
+        kept(page, there="outbox:", gone="draft:")
         page.reload()
         expect(page.get_by_text("Waiting to be sent")).to_be_visible()
         expect(box(page)).to_have_value("")
@@ -242,6 +231,33 @@ def test_drafts_belong_to_their_threads_and_outlive_a_reload(page: Page) -> None
     expect(box(page)).to_have_value("of the second")
     item(page, first).get_by_role("link").click()
     expect(box(page)).to_have_value("of the first")
+
+
+def test_what_is_begun_for_a_new_conversation_is_no_less_a_draft(page: Page) -> None:
+    first = begin(page, "What is 15% of 80?")
+    page.get_by_role("button", name="New chat").click()
+    box(page).fill("not yet")
+    kept(page, there="draft:")
+    page.reload()
+    expect(box(page)).to_have_value("not yet")
+    item(page, first).get_by_role("link").click()
+    expect(box(page)).to_have_value("")
+    page.get_by_role("button", name="New chat").click()
+    expect(box(page)).to_have_value("not yet")
+    other = page.context.new_page()  # begins another conversation: it has the draft, too, and both can be sent
+    other.goto("/")
+    expect(box(other)).to_have_value("not yet")
+    box(other).fill("What is 10% of 80?")
+    expect(box(page)).to_have_value("not yet")
+    say(other, "What is 10% of 80?")
+    done(other)
+    say(page, "What is 20% of 80?")
+    done(page)
+    assert other.url != page.url
+    kept(page, gone="draft:")
+    other.close()
+    page.goto("/")
+    expect(box(page)).to_have_value("")
 
 
 def test_all_tabs_of_a_browser_share_one_socket(person: Callable[..., BrowserContext], agent: Server) -> None:

@@ -1,5 +1,6 @@
 """Questions to a person, and what to do after a failure."""
 
+import re
 from pathlib import Path
 
 import httpx
@@ -48,6 +49,18 @@ def test_a_refund_is_changed_and_another_is_rejected(page: Page) -> None:
     question(page).get_by_label("reason").fill("Too late.")
     question(page).get_by_role("button", name="Send the answer").click()
     expect(last(page)).to_contain_text("Too late.")
+
+
+def test_the_box_says_what_typing_does_to_a_question(page: Page, agent: Server) -> None:
+    thread = begin(page, "Refund order 4711")
+    expect(question(page)).to_be_visible()
+    expect(box(page)).to_have_accessible_description(re.compile("goes on without it, and the question is dropped"))
+    say(page, "What is 15% of 80?")
+    expect(last(page)).to_contain_text("12")
+    expect(question(page)).to_have_count(0)
+    expect(box(page)).to_have_accessible_description(re.compile("Enter sends"))
+    expect(log(page).locator("[data-tool=issue_refund]")).not_to_have_attribute("data-status", "running")
+    assert snapshot(agent, thread)["thread"]["status"] == "idle"
 
 
 def test_several_questions_are_answered_one_after_the_other(page: Page, agent: Server) -> None:
