@@ -8,7 +8,7 @@ PAGE := $(VENV)/.page
 PAGE_SOURCES := $(wildcard web/*.json web/*.ts web/index.html web/sw.js web/public/*) $(shell find web/src -type f)
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 
-.PHONY: run dev install ui test chaos check format compatibility bench clean
+.PHONY: run dev install ui test chaos check format compatibility screenshots bench clean
 
 run: install ## Serve the default agent on http://127.0.0.1:2024
 	$(BIN)/threadmill serve
@@ -54,6 +54,9 @@ compatibility: install ## Try every client anew and write docs/compatibility.md
 	rm -f tests/clients/record.json
 	RECORD=1 $(BIN)/pytest tests/clients
 	PYTHONPATH=tests $(BIN)/python tests/docs/test_compatibility.py
+
+screenshots: install ## Make the pictures of the chat page in docs/images anew
+	PYTHONPATH=tests:. $(BIN)/python tests/web/screenshots.py
 
 bench: install ## Side by side with the in-process floor and the reference server; the checkpointer beside LangGraph's
 	$(BIN)/python bench/run.py

@@ -9,6 +9,8 @@ import httpx
 from playwright.sync_api import Page, expect
 from serving import Server
 
+from tests.web.screenshots import IMAGES, PICTURES, ROOT
+
 PAGE = Path(__file__).parents[2] / "server" / "threadmill" / "page"
 
 
@@ -43,6 +45,14 @@ def test_the_first_load_is_small() -> None:
         assert len(gzip.compress(chunk.read_bytes(), 9)) <= limit, lazy
     files = json.loads((PAGE / "manifest.json").read_text("utf-8"))["files"]
     assert sum((PAGE / name).stat().st_size for name in files) <= 3_000_000
+
+
+def test_the_pictures_of_the_documentation_are_small_and_shown() -> None:
+    files = {file.name: file.stat().st_size for file in IMAGES.iterdir()}
+    assert set(files) == {f"{name}.webp" for name, _, _ in PICTURES}
+    assert max(files.values()) <= 120_000, files
+    shown = re.findall(r"!\[[^]]+\]\(images/([^)]+)\)", (ROOT / "docs" / "web.md").read_text("utf-8"))
+    assert sorted(shown) == sorted(files)
 
 
 def test_a_conversation(page: Page) -> None:
