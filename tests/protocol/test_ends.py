@@ -194,15 +194,17 @@ async def test_who_was_away_over_a_crash_and_an_undoing(serve: Callable[..., Ser
             assert await place.read(lambda one: ended(one) and data(one).get("undone", False)) != []
 
 
-async def test_an_end_is_held_back_only_from_who_gives_no_cursor(place: Thread) -> None:
-    """The JavaScript SDK, whose other subscriptions are on their way; see docs/decisions/0011."""
+@pytest.mark.parametrize("graph", ["echo", "hitl"])
+async def test_an_end_is_held_back_only_from_who_gives_no_cursor(place: Thread, graph: str) -> None:
+    """SDKs whose other subscriptions are on their way; a question ends these, too. See docs/decisions/0011."""
+
+    until = ended if graph == "echo" else lambda one: one["method"] == "input.requested"
 
     async def took(**params: Any) -> tuple[float, int]:
-        await place.start("echo", said("hi"))
+        await place.start(graph, said("hi") if graph == "echo" else {})
         began = time.perf_counter()
-        last = (await place.read(**params))[-1]
-        assert data(last)["event"] == "completed"
-        return time.perf_counter() - began, last["seq"]
+        seq = (await place.read(until, **params))[-1]["seq"]
+        return time.perf_counter() - began, seq
 
     held, seq = await took()
     assert held > v2.SETTLE_S / 2, "the stream, or the end, is that old by then"

@@ -34,6 +34,19 @@ def test_more_envelopes_than_there_is_room_for_keep_their_order_and_their_own_na
     assert [orjson.loads(one.data)["event"] for one in made if one.method == "lifecycle"] == ["running", "completed"]
 
 
+def test_a_whole_message_without_words_is_not_spoken() -> None:
+    """A node gave it, no model said it: LangGraph's server tells its calls by the state and the tools alone."""
+    call = {"name": "t", "args": {}, "id": "c"}
+    projection = Projection("run", "graph")
+    given = [
+        {"type": "ai", "id": name, "content": text, "tool_calls": [call]} for name, text in (("a", ""), ("b", "b"))
+    ]
+    made = [one for n, message in enumerate(given) for one in projection(told(n + 1, "messages", [message, {}]))]
+    assert {orjson.loads(one.data)["id"] for one in made} == {"b"}
+    chunk = {**given[0], "type": "AIMessageChunk", "id": "c", "chunk_position": "last"}
+    assert projection(told(9, "messages", [chunk, {}])) != []
+
+
 def test_what_is_no_cursor_is_the_beginning() -> None:
     assert [cursor(one) for one in (-1, 0, "5", 1.5, True, [], 2**63, 2**80)] == [0] * 8
     assert cursor(None) is None, "who gives none at all is told so, see docs/decisions/0011"

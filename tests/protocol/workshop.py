@@ -104,7 +104,7 @@ def choose(state: State) -> dict[str, Any]:
         ToolCall(name=call["name"], args=call.get("args", {}), id=call.get("id", f"call-{place}"))
         for place, call in enumerate(state["calls"])
     ]
-    return {"messages": [AIMessage("", tool_calls=calls)]}
+    return {"messages": [AIMessage("Let me see.", tool_calls=calls)]}
 
 
 workshop = (

@@ -26,7 +26,7 @@ from threadmill_checkpoints.database import Database
 CHANNELS = ("values", "updates", "messages", "tools", "custom", "lifecycle", "input", "tasks", "checkpoints")
 ENDINGS = {"success": "completed", "error": "failed", "timeout": "failed"}  # all others: stopped
 ENDS = frozenset({*ENDINGS.values(), "interrupted"})
-SETTLE_S = 0.1  # so old is a stream, or the end of a run, before the stream tells that end
+SETTLE_S = 0.1  # so old is a stream, or the end of a run, or a question, before the stream tells it
 Namespace = tuple[str, ...]
 Told = tuple[str, Namespace, bytes, str | None]  # method, namespace, data, event id unless it is the number
 
@@ -264,7 +264,8 @@ class Projection:
             return
         key = (event.namespace, str(message["id"]))
         whole = message["type"] != "AIMessageChunk"
-        if key[1] in self._told:
+        silent = whole and not message["content"] and key not in self._messages  # its calls are told by the state
+        if silent or key[1] in self._told:
             return
         speaking = self._messages.setdefault(key, Message(key[1]))
         for data in speaking.feed(message):
@@ -309,8 +310,8 @@ class Reader:
     ) -> AsyncIterator[list[Envelope]]:
         """Everything numbered above `since`: what is stored, then what comes. An empty list says that nothing came for
         a while. Ends when the thread is deleted or the server stops. A `since` that the log cannot have given, as that
-        of a thread that had the same id, starts from the beginning; so does None, which holds back an end that comes at
-        once (docs/decisions/0011).
+        of a thread that had the same id, starts from the beginning; so does None, which holds back an end or a question
+        that comes at once (docs/decisions/0011).
         """
         settled = time.time() + (SETTLE_S if since is None else 0)
         since = since or 0
@@ -323,9 +324,9 @@ class Reader:
             async for batch in self._envelopes(thread_id, since, start, heartbeat_s or self.heartbeat_s):
                 if not batch and gone.take():
                     return
-                # A JavaScript client has a subscription for each kind of thing, and with the first end of a run that it
-                # hears it closes them all, also those that are on their way. It gives no `since`.
-                if time.time() < settled and (end := _end_of_run(batch)) is not None:
+                # A client has a subscription for each kind of thing, and with the first end or question it hears
+                # it closes them all, also those that are on their way. It gives no `since`.
+                if time.time() < settled and (end := _first_end(batch)) is not None:
                     if batch[:end]:
                         yield batch[:end]
                     await asyncio.sleep(min(settled, batch[end].at / 1000 + SETTLE_S) - time.time())
@@ -396,9 +397,11 @@ class Reader:
         return Projection(run_id, run.graph_id if run is not None else "")
 
 
-def _end_of_run(envelopes: Sequence[Envelope]) -> int | None:
-    """Where the first one is."""
+def _first_end(envelopes: Sequence[Envelope]) -> int | None:
+    """Where the first end of a run is, or the first question, with which clients leave off as well."""
     for place, one in enumerate(envelopes):
+        if one.method == "input.requested":
+            return place
         if one.method == "lifecycle" and not one.namespace and orjson.loads(one.data)["event"] in ENDS:
             return place
     return None
