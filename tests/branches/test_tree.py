@@ -142,6 +142,70 @@ def test_a_run_that_is_rolled_back_gives_the_head_back(threads: Threads) -> None
     assert threads.ask("GET", f"/threads/{thread}/branches")["head"] == old
 
 
+@pytest.mark.parametrize("durability", ["async", "exit"])
+def test_a_subgraph_remembers_what_was_on_its_branch(threads: Threads, durability: str) -> None:
+    """Its own memory goes on from where the branch is, however one came there."""
+
+    def say(thread: str, text: str, **options: Any) -> str:
+        return threads.say(thread, text, "remembering", durability=durability, **options)["messages"][-1]["content"]
+
+    thread = threads.new("remembering")
+    assert [say(thread, "a"), say(thread, "b")] == ["a", "a b"]
+    left = threads.tree(thread)[0]["id"]
+    assert say(thread, "B", checkpoint_id=threads.shown(thread)[2]["fork_from"]) == "a B"
+    assert say(thread, "C") == "a B C"
+    other = threads.head(thread, threads.tree(thread)[0]["id"])
+    threads.head(thread, left)
+    assert say(thread, "c") == "a b c"
+    back = threads.head(thread, other)
+    assert say(thread, "D") == "a B C D"
+    fork, quiet = [threads.fork(thread, checkpoint_id=left)["thread_id"] for _ in range(2)]
+    assert say(fork, "in the fork") == "a b in the fork"
+    if durability != "exit":  # which does not store at whose step it was written, and a copy has another id
+        threads.head(fork, threads.shown(fork)[2]["fork_from"])
+        assert say(fork, "x") == "a x"
+    assert say(thread, "again", checkpoint_id=back) == "a B C again"
+    threads.ask("POST", "/threads/prune", thread_ids=[thread], strategy="keep_latest")
+    pruned = threads.fork(thread)["thread_id"]
+    assert say(thread, "at last") == "a B C again at last"
+    threads.sdk.threads.delete(thread)
+    assert say(fork, "on") == ("a x on" if durability != "exit" else "a b in the fork on")
+    assert [say(quiet, "on"), say(pruned, "on")] == ["a b on", "a B C again on"]
+
+
+def test_an_answer_that_is_made_again_is_remembered_once(threads: Threads) -> None:
+    """In the thread, or in a fork that comes home."""
+
+    def again(thread: str, at: str) -> str:
+        made = threads.sdk.runs.wait(thread, "remembering", input=None, checkpoint_id=at)
+        return made["messages"][-1]["content"]
+
+    def say(text: str) -> str:
+        return threads.say(thread, text, "remembering")["messages"][-1]["content"]
+
+    thread = threads.new("remembering", "a", "b")
+    begin = threads.shown(thread)[3]["fork_from"]
+    assert [again(thread, begin), say("c")] == ["a b", "a b c"]
+    fork = threads.fork(thread, checkpoint_id=begin)["thread_id"]
+    assert again(fork, begin) == "a b"
+    threads.ask("POST", f"/threads/{thread}/promote", from_thread_id=fork)
+    assert say("d") == "a b d"
+    assert [again(thread, threads.head(thread, begin)), say("e")] == ["a b", "a b e"]
+
+
+def test_what_was_answered_in_a_fork_is_remembered_at_home(threads: Threads) -> None:
+    thread = threads.new("remembering", "a", "ask")
+    fork = threads.fork(thread)["thread_id"]
+    for place, answer in ((thread, "yes"), (fork, "no")):
+        made = threads.sdk.runs.wait(place, "remembering", command={"resume": answer})
+        assert made["messages"][-1]["content"] == f"a {answer}"
+    left = threads.tree(thread)[0]["id"]
+    threads.ask("POST", f"/threads/{thread}/promote", from_thread_id=fork)
+    assert threads.say(thread, "x", "remembering")["messages"][-1]["content"] == "a no x"
+    threads.head(thread, left)
+    assert threads.say(thread, "y", "remembering")["messages"][-1]["content"] == "a yes y"
+
+
 def test_the_head_is_not_moved_under_a_run(threads: Threads) -> None:
     thread = threads.new("slow")
     threads.sdk.runs.wait(thread, "slow", input={"steps": 1})

@@ -241,3 +241,24 @@ async def say_deltas(state: Deltas) -> dict[str, Any]:
 
 
 deltas = StateGraph(Deltas).add_node("say", say_deltas).add_edge(START, "say").add_edge("say", END).compile()
+
+
+class Diary(TypedDict, total=False):
+    said: str
+    pages: Annotated[list[str], operator.add]
+
+
+def note(state: Diary) -> dict[str, Any]:
+    return {"pages": [interrupt("which?") if state["said"] == "ask" else state["said"]]}
+
+
+diary = StateGraph(Diary).add_node("note", note).add_edge(START, "note").compile(checkpointer=True)
+
+
+async def keep_diary(state: Messages) -> dict[str, Any]:
+    """Answer with all that was said, which only the subgraph's own memory knows."""
+    written = await diary.ainvoke({"said": state["messages"][-1].content})
+    return {"messages": [AIMessage(" ".join(written["pages"]))]}
+
+
+remembering = StateGraph(Messages).add_node("diary", keep_diary).add_edge(START, "diary").compile()

@@ -1,14 +1,21 @@
 """Whatever is pruned by age: what somebody may come back to is there, and is what it was."""
 
 import asyncio
+import operator
 import tempfile
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core.messages import HumanMessage
+from langgraph.channels import DeltaChannel
+from langgraph.graph import START, StateGraph
+from langgraph.types import Command, interrupt
+from typing_extensions import TypedDict
 
 from threadmill import branches, threads
 from threadmill_checkpoints.database import Tx
@@ -156,3 +163,120 @@ def ends(database: SqliteDatabase) -> list[str]:
         "AND c.thread_id = 't' WHERE p.thread_id = 't' AND c.run_id <> p.run_id"
     )
     return [row["checkpoint_id"] for row in database.query(lambda tx: tx.all(sql)).result()]
+
+
+# Real graphs
+
+SOON = datetime.now(UTC) + DAY
+EVERYTHING, TURNS = Since(SOON, SOON), Since(SOON, datetime.now(UTC) - DAY)  # is old; but the ends of turns are not
+
+
+class Diary(TypedDict, total=False):
+    said: str
+    pages: Annotated[list[str], operator.add]
+
+
+class Told(TypedDict, total=False):
+    said: Annotated[list[str], operator.add]
+
+
+def note(state: Diary) -> dict[str, Any]:
+    return {"pages": [state["said"] if state["said"] != "ask" else interrupt("which?")]}
+
+
+def remembering(saver: SqliteSaver, **compiled: Any) -> Any:
+    """Answers with what its subgraph remembers."""
+    diary = StateGraph(Diary).add_node("note", note).add_edge(START, "note").compile(**compiled)
+
+    def ask(state: Told) -> dict[str, Any]:
+        return {"said": [" ".join(diary.invoke({"said": state["said"][-1]})["pages"])]}
+
+    return StateGraph(Told).add_node("diary", ask).add_edge(START, "diary").compile(checkpointer=saver)
+
+
+def folded(told: list[str], writes: Any) -> list[str]:
+    return [*told, *(one for write in writes for one in write)]
+
+
+def telling(saver: SqliteSaver, frequency: int) -> Any:
+    class Deltas(TypedDict, total=False):
+        said: Annotated[list[str], DeltaChannel(folded, snapshot_frequency=frequency)]
+        turns: Annotated[int, operator.add]
+
+    def answer(state: Deltas) -> dict[str, Any]:
+        return {"said": [f"{len(state['said'])}"], "turns": 1}
+
+    return StateGraph(Deltas).add_node("say", answer).add_edge(START, "say").compile(checkpointer=saver)
+
+
+@pytest.fixture
+def saver(tmp_path: Path) -> Iterator[SqliteSaver]:
+    database = SqliteDatabase(tmp_path / "t.sqlite", prepare=migrate_sqlite, synchronous="NORMAL", readers=1)
+    database.submit(lambda tx: threads.create(tx, "t")).result()
+    yield SqliteSaver(database, serde=Serializer())
+    asyncio.run(database.close())
+
+
+def end(graph: Any) -> Any:
+    return graph.get_state(config("t")).config
+
+
+def thinned(saver: SqliteSaver, graph: Any, since: Since) -> tuple[dict[str, Any], int]:
+    """What is left, which is what it was; and how much is gone."""
+    before = {one.config["configurable"]["checkpoint_id"]: one for one in graph.get_state_history(config("t"))}
+    decode = saver.serde.loads_typed
+    done = saver.database.submit(lambda tx: generations.thin(tx, "t", since, decode, branches.kept(tx, "t"))).result()
+    after = {one.config["configurable"]["checkpoint_id"]: one for one in graph.get_state_history(config("t"))}
+    assert {id: (one.values, one.next) for id, one in after.items()} == {
+        id: (before[id].values, before[id].next) for id in after
+    }
+    return after, done.checkpoints
+
+
+@pytest.mark.parametrize("compiled", [{}, {"checkpointer": True}], ids=["per call", "own memory"])
+@pytest.mark.parametrize("since", [EVERYTHING, TURNS], ids=["all old", "turns kept"])
+def test_subgraphs_go_on_after_what_is_old_was_pruned(saver: SqliteSaver, compiled: Any, since: Since) -> None:
+    """On each branch with the memory of that branch, and with the question that waits."""
+    graph, own = remembering(saver, **compiled), bool(compiled)
+
+    def say(text: str, at: Any = None) -> str:
+        return str(graph.invoke({"said": [text]}, at or config("t"))["said"][-1])
+
+    say("a")
+    parted = end(graph)
+    assert say("b") == ("a b" if own else "b")
+    left = end(graph)
+    assert say("B", parted) == ("a B" if own else "B")
+    graph.invoke({"said": ["ask"]}, config("t"))
+    before = graph.get_state(config("t"), subgraphs=True)
+    after, gone = thinned(saver, graph, since)
+    assert gone and {one["configurable"]["checkpoint_id"] for one in (parted, left, before.config)} <= after.keys()
+    waiting = graph.get_state(config("t"), subgraphs=True)
+    assert waiting.interrupts == before.interrupts != ()
+    assert [one.state.values for one in waiting.tasks if one.state] == [
+        one.state.values for one in before.tasks if one.state
+    ]
+    answered = graph.invoke(Command(resume="this"), config("t"))
+    assert answered["said"][-1] == ("a B this" if own else "this")
+    assert say("c", left) == ("a b c" if own else "c")
+    assert say("x", parted) == ("a x" if own else "x")
+
+
+@pytest.mark.parametrize("frequency", [1, 3, 100])
+@pytest.mark.parametrize("since", [EVERYTHING, TURNS], ids=["all old", "turns kept"])
+def test_a_delta_channel_is_rebuilt_after_what_is_old_was_pruned(
+    saver: SqliteSaver, frequency: int, since: Since
+) -> None:
+    graph = telling(saver, frequency)
+    for turn in range(4):
+        graph.invoke({"said": [f"turn {turn}"]}, config("t"))
+        if turn == 1:
+            parted = end(graph)
+    left = end(graph)
+    graph.invoke({"said": ["instead"]}, parted)
+    after, gone = thinned(saver, graph, since)
+    assert gone > 0 or frequency == 100  # every step is needed
+    assert {one["configurable"]["checkpoint_id"] for one in (parted, left)} <= after.keys()
+    assert graph.get_state(left).values["said"][-2:] == ["turn 3", "7"]
+    assert graph.invoke({"said": ["more"]}, config("t"))["said"][-4:] == ["instead", "5", "more", "7"]
+    assert graph.invoke({"said": ["else"]}, left)["said"][-2:] == ["else", "9"]

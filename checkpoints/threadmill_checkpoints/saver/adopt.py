@@ -8,7 +8,7 @@ from typing import Any
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from threadmill_checkpoints.database import Row, Tx
-from threadmill_checkpoints.saver import forks, heads, lines, rows
+from threadmill_checkpoints.saver import forks, heads, lines, memories, rows
 from threadmill_checkpoints.saver.forks import Unknown, View
 
 
@@ -24,17 +24,22 @@ def adopt(tx: Tx, serde: SerializerProtocol, source: str, target: str) -> str:
     begin, new = line[since], line[:since]
     if not new:
         return begin
-    found = {(row["checkpoint_ns"], row["checkpoint_id"]): row for row in _with_subgraphs(there, new)}
+    everything = there.list(limit=-1, checkpoint_ns=None, checkpoint_id=None, metadata={}, before=None)
+    found = {(row["checkpoint_ns"], row["checkpoint_id"]): row for row in everything if _root(row) in new}
     first = found["", new[-1]]
-    begun = there.get("", begin)
+    begun, at = there.get("", begin), begin
     assert begun is not None
     if rows.writes_of(tx, begun["thread_id"], "", [begin]):  # what was done there is not what was done here
-        copied = begin[:-12] + secrets.token_hex(6)  # beside it in time, before what follows
+        at = begin[:-12] + secrets.token_hex(6)  # beside it in time, before what follows
         checkpoint = serde.loads_typed((begun["type"], begun["checkpoint"]))
-        kind, data = serde.dumps_typed({**checkpoint, "id": copied})
-        _put(tx, target, {**dict(begun), "type": kind, "checkpoint": data}, checkpoint_id=copied)
-        _writes(tx, begun["thread_id"], target, "", begin, copied)
-        first = {**dict(first), "parent_checkpoint_id": copied}
+        kind, data = serde.dumps_typed({**checkpoint, "id": at})
+        _put(tx, target, {**dict(begun), "type": kind, "checkpoint": data}, checkpoint_id=at)
+        _writes(tx, begun["thread_id"], target, "", begin, at)
+        first = {**dict(first), "parent_checkpoint_id": at}
+    remembered = [row for row in everything if row["root_id"] == begin and memories.kept(row["checkpoint_ns"])]
+    for row in remembered:  # what subgraphs did in that step; what they had done before the fork is at home
+        if rows.get_checkpoint(tx, target, row["checkpoint_ns"], row["checkpoint_id"]) is None:
+            _put(tx, target, row, root_id=at)
     for key, row in found.items():
         _put(tx, target, first if key == ("", new[-1]) else row)
         _writes(tx, row["thread_id"], target, *key, key[1])
@@ -43,12 +48,10 @@ def adopt(tx: Tx, serde: SerializerProtocol, source: str, target: str) -> str:
     return new[0]
 
 
-def _with_subgraphs(view: View, ids: list[str]) -> list[Row]:
-    wanted = set(ids)
-    everything = view.list(limit=-1, checkpoint_ns=None, checkpoint_id=None, metadata={}, before=None)
-    return [
-        row for row in everything if (row["checkpoint_id"] if row["checkpoint_ns"] == "" else row["root_id"]) in wanted
-    ]
+def _root(row: Row) -> str | None:
+    """The checkpoint of the root graph that it is, or whose step it belongs to."""
+    found: str | None = row["root_id"] if row["checkpoint_ns"] else row["checkpoint_id"]
+    return found
 
 
 def _put(tx: Tx, target: str, row: Mapping[str, Any], **other: Any) -> None:

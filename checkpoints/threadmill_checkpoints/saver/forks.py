@@ -23,6 +23,14 @@ CHAIN = """WITH RECURSIVE chain (checkpoint_id, parent) AS (
 SELECT checkpoint_id, parent FROM chain"""
 
 
+# What subgraphs remember of the steps before checkpoints, also where the one they belong to was never stored.
+REMEMBERED = (
+    "checkpoint_ns > '' AND instr(checkpoint_ns, ':') = 0 AND (SELECT min(next.checkpoint_id) FROM checkpoints AS next "
+    "WHERE next.thread_id = :source AND next.checkpoint_ns = '' AND next.checkpoint_id >= checkpoints.root_id) "
+    "IN (SELECT value FROM json_each(:ids))"
+)
+
+
 class Unknown(LookupError):
     """There is no such checkpoint."""
 
@@ -65,6 +73,29 @@ class View:
             )
             if row is not None:
                 return row
+        return None
+
+    def parent(self, checkpoint_id: str) -> str | None:
+        """Of one of the root graph."""
+        row = self._root(checkpoint_id)
+        return row["parent_checkpoint_id"] if row else None
+
+    def has(self, checkpoint_id: str) -> bool:
+        """Of the root graph."""
+        return self._root(checkpoint_id) is not None
+
+    def _root(self, checkpoint_id: str) -> Row | None:
+        """Without its state."""
+        for source, ids in [(self.thread_id, None), *self.inherited]:
+            if ids is None or checkpoint_id in ids:
+                row = self.tx.one(
+                    "SELECT parent_checkpoint_id FROM checkpoints WHERE thread_id = :source AND checkpoint_ns = '' "
+                    "AND checkpoint_id = :checkpoint_id",
+                    source=source,
+                    checkpoint_id=checkpoint_id,
+                )
+                if row is not None:
+                    return row
         return None
 
     def places(self) -> list[tuple[str, str]]:
@@ -169,6 +200,7 @@ def fork(tx: Tx, source: str, checkpoint_id: str, target: str) -> None:
             at=found["parent_checkpoint_id"],
         )
     else:
+        _copy(tx, lies_in, target, REMEMBERED, ids=json.dumps([checkpoint_id]))
         hold(tx, target)
 
 
@@ -187,9 +219,11 @@ def detach_all(tx: Tx, thread_id: str) -> None:
 
 def own(tx: Tx, thread_id: str) -> None:
     """The thread gets copies of all that it has from others. Content is not copied."""
-    inherited = View(tx, thread_id).inherited
+    view = View(tx, thread_id)
+    inherited, own = view.inherited, list(view.parents())
     for source, ids in inherited:
         _copy(tx, source, thread_id, rows.THEIRS, ids=json.dumps(ids))
+        _copy(tx, source, thread_id, REMEMBERED, ids=json.dumps(own))
         _copy_writes(
             tx,
             source,

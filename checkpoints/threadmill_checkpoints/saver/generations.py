@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from threadmill_checkpoints.database import Row, Tx
-from threadmill_checkpoints.saver import forks, heads, lines, pruning
+from threadmill_checkpoints.saver import forks, heads, pruning
 from threadmill_checkpoints.saver.forks import View
 from threadmill_checkpoints.saver.moments import made_at
 
@@ -88,7 +88,7 @@ def going(tx: Tx, thread_id: str, since: Since, decode: Decode, keep: Collection
     wanted, parents = {("", one) for one in roots}, View(tx, thread_id).parents()
     if nested := [row for key, row in there.items() if key[0]]:
         for one in roots:
-            wanted |= pruning.under(nested, set(lines.ancestors(parents, one)), one)
+            wanted |= pruning.under(nested, parents, one)
         wanted |= {(row["checkpoint_ns"], row["checkpoint_id"]) for row in nested if row["root_id"] in roots}
     kept = {(ns, ancestor) for ns, one in wanted for ancestor in pruning.rebuilt_from(tx, thread_id, ns, one, decode)}
     return sorted(there.keys() - kept, key=lambda key: key[1])
@@ -141,7 +141,8 @@ def _rows(tx: Tx, thread_id: str) -> list[Row]:
     return tx.all(
         "SELECT checkpoint_ns, checkpoint_id, parent_checkpoint_id, root_id, run_id, "
         "json_extract(CAST(metadata AS TEXT), '$.source') AS source, "
-        "json_extract(CAST(metadata AS TEXT), '$.step') AS step FROM checkpoints WHERE thread_id = :thread_id",
+        "json_extract(CAST(metadata AS TEXT), '$.step') AS step FROM checkpoints WHERE thread_id = :thread_id "
+        "ORDER BY checkpoint_id",
         thread_id=thread_id,
     )
 

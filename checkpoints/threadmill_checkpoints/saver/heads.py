@@ -18,6 +18,12 @@ def head(tx: Tx, thread_id: str) -> str | None:
     return row["head"] if row else None
 
 
+def chosen(tx: Tx, thread_id: str) -> bool:
+    """Whether it is another than the newest."""
+    row = tx.one(f"SELECT {HEAD} <> {NEWEST} AS other", thread_id=thread_id, ns="")
+    return bool(row and row["other"])
+
+
 def put(tx: Tx, thread_id: str, checkpoint_id: str) -> None:
     """One of the thread's own, which nothing follows."""
     tx.run(

@@ -1,11 +1,12 @@
 """What a thread loses: what a run wrote that is undone, and all but its newest state."""
 
 import json
+from bisect import bisect_left
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from threadmill_checkpoints.database import Row, Tx
-from threadmill_checkpoints.saver import forks, lines, rows
+from threadmill_checkpoints.saver import forks, lines, memories, rows
 from threadmill_checkpoints.saver.forks import View
 from threadmill_checkpoints.saver.heads import head as head_of
 
@@ -31,8 +32,8 @@ def keep_latest(tx: Tx, thread_id: str, decode: Callable[[tuple[str, bytes]], An
     """Remove all but the head, and those of the root graph that are to be kept, and what they need, with the writes;
     returns how many went.
 
-    Needed are the newest checkpoint of each subgraph that keeps its own memory or that the newest step has begun, and
-    the ancestors from which a DeltaChannel is rebuilt. `decode` is a serializer's `loads_typed`.
+    Needed are the newest checkpoint of each subgraph that the newest step has begun, or that has a memory of its own,
+    and the ancestors from which a DeltaChannel is rebuilt. `decode` is a serializer's `loads_typed`.
     """
     forks.own(tx, thread_id)
     there = tx.all(
@@ -40,17 +41,12 @@ def keep_latest(tx: Tx, thread_id: str, decode: Callable[[tuple[str, bytes]], An
         "ORDER BY checkpoint_ns, checkpoint_id",
         thread_id=thread_id,
     )
-    latest = {row["checkpoint_ns"]: row["checkpoint_id"] for row in there}
-    if (head := head_of(tx, thread_id)) is not None:
-        latest[""] = head
-    ends = {
-        (ns, at)
-        for ns, at in latest.items()
-        if not _belongs_to_the_past(rows.get_checkpoint(tx, thread_id, ns, at), latest.get(""))
-    }
-    parents = View(tx, thread_id).parents()
-    for one in parents.keys() & keep:
-        ends |= {("", one), *under(there, set(lines.ancestors(parents, one)), one)}
+    parents, head = View(tx, thread_id).parents(), head_of(tx, thread_id)
+    nested = [row for row in there if row["checkpoint_ns"]]
+    roots = parents.keys() & {head, *keep}
+    ends = {("", one) for one in roots}
+    for one in roots:  # if only one is left, nobody has to tell its way from others
+        ends |= {key for key in under(nested, parents, one) if key[0] or len(roots) > 1}
     kept = {(ns, at) for ns, end in ends for at in rebuilt_from(tx, thread_id, ns, end, decode)}
     doomed = [(row["checkpoint_ns"], row["checkpoint_id"]) for row in there if tuple(row)[:2] not in kept]
     _cut_off(tx, thread_id, parents, {at for ns, at in kept if not ns}, {at for ns, at in kept - ends if not ns})
@@ -59,16 +55,20 @@ def keep_latest(tx: Tx, thread_id: str, decode: Callable[[tuple[str, bytes]], An
     return len(doomed)
 
 
-def under(there: Sequence[Row], line: Collection[str], end: str) -> set[tuple[str, str]]:
-    """The newest checkpoint of each subgraph that a checkpoint of the root graph needs: of its own step, or with a
-    memory of its own."""
-    newest = {
-        row["checkpoint_ns"]: row["checkpoint_id"]
-        for row in there
-        if row["checkpoint_ns"]
-        and (row["root_id"] == end or (":" not in row["checkpoint_ns"] and row["root_id"] in line))
-    }
-    return set(newest.items())
+def under(nested: Sequence[Row], parents: lines.Parents, root: str) -> set[tuple[str, str]]:
+    """What a checkpoint of the root graph needs of subgraphs, whose rows come in the order of their ids: the newest of
+    each that its own step has begun; and of each that has a memory of its own, with where that was written."""
+    line, stored = set(lines.ancestors(parents, root)), list(parents)
+    newest, written = dict[str, str](), dict[str, str]()
+    for row in nested:
+        ns, at = row["checkpoint_ns"], row["root_id"] or root
+        if memories.kept(ns):
+            at = next(iter(stored[bisect_left(stored, at) :]), root)  # as `memories.Way` has it
+            if at in line:
+                newest[ns], written[ns] = row["checkpoint_id"], at
+        elif at == root:
+            newest[ns] = row["checkpoint_id"]
+    return set(newest.items()) | {("", at) for at in written.values()}
 
 
 def _cut_off(
@@ -83,14 +83,6 @@ def _cut_off(
             rows.set_parent(tx, thread_id, one, above)
         if one in followed and one not in rebuilding:
             rows.delete_writes(tx, thread_id, one)
-
-
-def _belongs_to_the_past(row: Row | None, root: str | None) -> bool:
-    """A call of a subgraph (its namespace names a task) that an earlier checkpoint of the root graph made."""
-    if row is None:
-        return True
-    parents = json.loads(row["metadata"] or b"{}").get("parents") or {}
-    return ":" in row["checkpoint_ns"] and parents.get("", root) != root
 
 
 def rebuilt_from(

@@ -15,10 +15,11 @@ import json
 import random
 import threading
 import uuid
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, TypeVar, cast
 
 from langchain_core.messages import BaseMessage
@@ -40,11 +41,11 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.constants import START
 
 from threadmill_checkpoints.database import Database, DatabaseError, Row, Tx
-from threadmill_checkpoints.saver import blobs, forks, pruning, rows
+from threadmill_checkpoints.saver import blobs, forks, heads, memories, pruning, rows
 from threadmill_checkpoints.saver.blobs import Reader
 from threadmill_checkpoints.saver.forks import View
 from threadmill_checkpoints.saver.parts import Part, packed
-from threadmill_checkpoints.saver.states import Memory, learn, put_together, take_apart
+from threadmill_checkpoints.saver.states import THREADS, Memory, learn, put_together, take_apart
 from threadmill_checkpoints.serde import Serializer
 
 T = TypeVar("T")
@@ -62,6 +63,12 @@ def _key(row: Row) -> tuple[str, str, str]:
     return row["thread_id"], row["checkpoint_ns"], row["checkpoint_id"]
 
 
+def _asking(config: RunnableConfig) -> str | None:
+    """The checkpoint of the root graph whose task reads; None if nobody runs."""
+    root: str | None = config["configurable"].get("checkpoint_map", {}).get("")
+    return root
+
+
 async def _done(future: "Future[None]") -> None:
     """Wait for it, whatever came of it; it cannot be cancelled from here."""
     with contextlib.suppress(Exception):
@@ -76,6 +83,7 @@ class _Ahead:
     written: "Future[None] | None" = None
     failure: BaseException | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
+    began: OrderedDict[str, str] = field(default_factory=OrderedDict)  # where the root graph was read last, by thread
 
 
 class SqliteSaver(BaseCheckpointSaver[str]):
@@ -348,13 +356,34 @@ class SqliteSaver(BaseCheckpointSaver[str]):
     def _get_tuple(self, tx: Tx, config: RunnableConfig) -> CheckpointTuple | None:
         at = config["configurable"]
         place = (str(at["thread_id"]), str(at.get("checkpoint_ns", "")))
-        row = View(tx, place[0]).get(place[1], get_checkpoint_id(config))
+        row = self._row(View(tx, place[0]), place[1], config)
         if row is None:
             return None
+        if place[1] == "" and at.get(
+            "checkpoint_id", "newest"
+        ):  # None: a run that begins elsewhere looks for the newest
+            self._began(place[0], row["checkpoint_id"])
         learn(self.memory, place, row)
         reader = self.memory.reader(tx, self.serde, place[0])
         writes = rows.writes_of(tx, row["thread_id"], place[1], [row["checkpoint_id"]])
         return self._tuple(place[0], row, writes, reader)
+
+    def _row(self, view: View, ns: str, config: RunnableConfig) -> Row | None:
+        checkpoint_id = get_checkpoint_id(config)
+        if checkpoint_id or not memories.kept(ns) or not (_asking(config) or heads.chosen(view.tx, view.thread_id)):
+            return view.get(ns, checkpoint_id)
+        return next(memories.of(view, ns, self._way(view, config)), None)
+
+    def _way(self, view: View, config: RunnableConfig) -> memories.Way:
+        root = _asking(config)
+        return memories.way(view, root, self.ahead.began.get(view.thread_id) if root else None)
+
+    def _began(self, thread_id: str, checkpoint_id: str) -> None:
+        began = self.ahead.began
+        began[thread_id] = checkpoint_id
+        began.move_to_end(thread_id)
+        while len(began) > THREADS:
+            began.popitem(last=False)
 
     def _list_page(
         self,
@@ -376,7 +405,15 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         if thread_id is None:
             found = rows.list_checkpoints(tx, thread_id=None, **wanted)
         else:
-            found = View(tx, str(thread_id)).list(**wanted)
+            view, ns = View(tx, str(thread_id)), wanted["checkpoint_ns"]
+            if config and _asking(config) and ns and memories.kept(ns):  # a run that repeats what was done
+                found = list(
+                    islice(
+                        memories.of(view, ns, self._way(view, config), wanted["before"]), None if limit < 0 else limit
+                    )
+                )
+            else:
+                found = view.list(**wanted)
         places: dict[tuple[str, str], builtins.list[str]] = defaultdict(list)
         for row in found:
             places[row["thread_id"], row["checkpoint_ns"]].append(row["checkpoint_id"])
@@ -412,7 +449,7 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         reader = Reader(tx, self.serde)
         written: dict[str, list[PendingWrite]] = {channel: [] for channel in channels}
         seeds: dict[str, Any] = {}
-        row = view.get(ns, get_checkpoint_id(config))
+        row = self._row(view, ns, config)
         while len(seeds) < len(written) and row is not None and row["parent_checkpoint_id"]:
             row = view.get(ns, row["parent_checkpoint_id"])
             if row is None:
