@@ -72,7 +72,7 @@ class Hot:
         if type(item) not in NUMBERS:
             return
         try:
-            kept = _Kept(item, {name: _copied(one) for name, one in vars(item).items()}, part)
+            kept = _Kept(item, _copied(vars(item)), part)
         except Exception:  # of what it holds, such as an open file
             return
         of = self._threads.setdefault(thread_id, _Thread())
@@ -96,7 +96,9 @@ class Hot:
                     self.forget(other)
 
 
-def _copied(value: Any) -> Any:
-    if not isinstance(value, NESTING):
-        return value
-    return copy.deepcopy(value) if value else value.copy()  # most are empty
+def _copied(fields: dict[str, Any]) -> dict[str, Any]:
+    found = fields.copy()
+    for name, value in fields.items():
+        if isinstance(value, NESTING):
+            found[name] = copy.deepcopy(value) if value else value.copy()  # most are empty
+    return found

@@ -43,7 +43,7 @@ class Part:
     size: int = field(init=False)
 
     def __post_init__(self) -> None:
-        self.size = len(self.data) + sum(one.size for one in self.inside)
+        self.size = len(self.data) + (sum([one.size for one in self.inside]) if self.inside else 0)
 
     @property
     def digest(self) -> bytes:

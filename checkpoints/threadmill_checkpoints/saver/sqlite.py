@@ -19,6 +19,7 @@ from collections import OrderedDict, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import Any, TypeVar, cast
 
@@ -421,7 +422,7 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         for place, ids in places.items():
             for write in rows.writes_of(tx, *place, ids):
                 writes[_key(write)].append(write)
-        reader = Reader(tx, self.serde)
+        reader = Reader(tx, self.serde, here=partial(self.memory.hot.values, str(thread_id)))
         return [self._tuple(str(thread_id or row["thread_id"]), row, writes[_key(row)], reader) for row in found]
 
     def _tuple(self, thread_id: str, row: Row, writes: Sequence[Row], reader: Reader) -> CheckpointTuple:
