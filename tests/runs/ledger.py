@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
@@ -22,6 +23,7 @@ from threadmill_checkpoints.sqlite import SqliteDatabase
 
 T = TypeVar("T")
 LEASE = 30.0
+BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 PLACES = ("00000000-0000-0000-0000-00000000000a", "00000000-0000-0000-0000-00000000000b")
 
 
@@ -219,22 +221,36 @@ class Ledger:
 
 @contextmanager
 def opened() -> Iterator[Ledger]:
-    clock = [datetime(2026, 1, 1, tzinfo=UTC)]
+    clock = [BEGIN]
     with TemporaryDirectory() as folder:
         file = Path(folder) / "queue.sqlite"
-        database = SqliteDatabase(file, synchronous="NORMAL", readers=0, clock=lambda: clock[0], prepare=migrate_sqlite)
-
-        def prepare(tx: Tx) -> None:
-            assistants.ensure_defaults(tx, [("g", None)])
-            for place in PLACES:
-                threads.create(tx, place)
-
-        ledger = Ledger(database, clock)
-        ledger.do(prepare)
+        file.write_bytes(_prepared())
+        database = _database(file, clock)
         try:
-            yield ledger
+            yield Ledger(database, clock)
         finally:
             asyncio.run(database.close())
+
+
+def _database(file: Path, clock: list[datetime]) -> SqliteDatabase:
+    return SqliteDatabase(file, synchronous="NORMAL", readers=0, clock=lambda: clock[0], prepare=migrate_sqlite)
+
+
+@cache
+def _prepared() -> bytes:
+    """A file with the graph and both threads; to make its tables anew takes longer than most stories."""
+
+    def prepare(tx: Tx) -> None:
+        assistants.ensure_defaults(tx, [("g", None)])
+        for place in PLACES:
+            threads.create(tx, place)
+
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "queue.sqlite"
+        database = _database(file, [BEGIN])
+        database.submit(prepare).result(10)
+        asyncio.run(database.close())
+        return file.read_bytes()
 
 
 def play(ledger: Ledger, story: list[tuple[Any, ...]]) -> None:
