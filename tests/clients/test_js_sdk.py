@@ -1,10 +1,10 @@
 """The JavaScript SDK, three lines of it; each exported function of `js/sdk` that shows something is one test."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
-from clients.js.node import HERE, LINES, Node, checks, install, pairs
+from clients.js.node import HERE, LINES, Node, checks, nodes, pairs
 from serving import Remote
 
 LACKING = {
@@ -21,10 +21,14 @@ OUTSIDE = {"threads.patchState"}  # PATCH /threads/{thread_id}/state, which the 
 
 
 @pytest.fixture(scope="module")
-def node(request: pytest.FixtureRequest, server: Remote) -> Iterator[Node]:
-    install()
-    with Node("sdk", request.param, server.url) as node:
-        yield node
+def started(server: Remote) -> Iterator[Callable[[str], Node]]:
+    with nodes("sdk", server.url) as started:
+        yield started
+
+
+@pytest.fixture
+def node(request: pytest.FixtureRequest, started: Callable[[str], Node]) -> Node:
+    return started(request.param)
 
 
 @pytest.mark.parametrize(

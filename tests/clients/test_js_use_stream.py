@@ -2,10 +2,10 @@
 something is one test."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
-from clients.js.node import HERE, LINES, Node, install, pairs
+from clients.js.node import HERE, LINES, Node, install, nodes, pairs
 from serving import Remote
 
 HOOKED = ("1.12", "2.0")
@@ -17,10 +17,14 @@ METHODS = {
 
 
 @pytest.fixture(scope="module")
-def node(request: pytest.FixtureRequest, server: Remote) -> Iterator[Node]:
-    install()
-    with Node("use_stream", request.param, server.url) as node:
-        yield node
+def started(server: Remote) -> Iterator[Callable[[str], Node]]:
+    with nodes("use_stream", server.url) as started:
+        yield started
+
+
+@pytest.fixture
+def node(request: pytest.FixtureRequest, started: Callable[[str], Node]) -> Node:
+    return started(request.param)
 
 
 @pytest.mark.parametrize(

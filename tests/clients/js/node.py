@@ -6,7 +6,9 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -49,6 +51,14 @@ def pairs(folder: str, lines: Iterable[str], client: str, lacking: Lacking, *, l
                 shown = [pytest.mark.client(client.format(line)), pytest.mark.shows(*rows)]
                 found.append(pytest.param(line, check, id=f"{line}-{check}", marks=[*marks, *shown]))
     return found
+
+
+@contextmanager
+def nodes(folder: str, url: str) -> Iterator[Callable[[str], "Node"]]:
+    """A process for each line, once it is asked for."""
+    install()
+    with ExitStack() as running:
+        yield cache(lambda line: running.enter_context(Node(folder, line, url)))
 
 
 def install() -> None:

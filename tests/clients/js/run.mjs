@@ -6,13 +6,13 @@ import { inspect } from "node:util";
 const [folder, sdk, url] = process.argv.slice(2);
 const LIMIT_MS = 30_000;
 const { Client } = await import(sdk);
-const client = new Client({ apiUrl: url, callerOptions: { maxRetries: 0 } }); // a 500 is to be seen, not repeated
 
 console.log = console.info = console.debug = console.error; // standard output is for answers
 
 async function run(check) {
   const [file, scenario] = check.split(".");
   const { [scenario]: body } = await import(`./${folder}/${file}.mjs`);
+  const client = new Client({ apiUrl: url, callerOptions: { maxRetries: 0 } }); // a 500 is to be seen, not repeated
   const late = Promise.withResolvers();
   const timer = setTimeout(() => late.reject(new Error(`not done in ${LIMIT_MS / 1000} s`)), LIMIT_MS);
   try {
