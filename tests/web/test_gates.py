@@ -217,6 +217,10 @@ def test_everybody_can_use_what_opens(
     page.locator(".settings select").select_option("tuned")
     expect(page.locator(".settings-form")).to_be_visible()
     assert broken(page, axe) == [], "the settings"
+    start_run(agent, held := str(uuid.uuid4()), "turn", "odd", interrupt_before=["second"])
+    page.goto(f"/t/{held}")
+    expect(page.locator(".step button")).to_be_visible()
+    assert broken(page, axe) == [], "a step that waits"
     page.goto(f"/t/{thread}")
     expect(page.locator("[data-turns='3'][data-busy=false]")).to_be_visible(timeout=30_000)
     page.locator("article.human .icon-edit").click()

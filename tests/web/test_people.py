@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import httpx
 from playwright.sync_api import Locator, Page, expect
@@ -15,10 +16,10 @@ def question(page: Page) -> Locator:
     return page.get_by_role("group", name="The assistant asks")
 
 
-def odd(page: Page, agent: Server, text: str) -> str:
+def odd(page: Page, agent: Server, text: str, **more: Any) -> str:
     """A conversation with the odd graph, opened on the page."""
     thread: str = httpx.post(f"{agent.url}/threads", json={}, timeout=30).json()["thread_id"]
-    start_run(agent, thread, text, "odd")
+    start_run(agent, thread, text, "odd", **more)
     page.goto(f"/t/{thread}")
     return thread
 
@@ -73,6 +74,29 @@ def test_several_questions_are_answered_one_after_the_other(page: Page, agent: S
     expect(log(page)).to_contain_text("the gate: red")
     expect(log(page)).to_contain_text("the wheel: blue")
     assert len(httpx.get(f"{agent.url}/threads/{thread}/runs", timeout=30).json()) == 2
+
+
+def test_a_step_that_waits_without_a_question_can_go_on(page: Page, agent: Server) -> None:
+    waits = page.get_by_role("group", name="The next step waits")
+    thread = odd(page, agent, "turn", interrupt_before=["second"])
+    expect(waits).to_contain_text("second")
+    expect(item(page, thread)).to_contain_text("Needs you")
+    expect(box(page)).to_have_accessible_description(re.compile("goes on without it, and the step is dropped"))
+    expect(log(page).get_by_role("button", name="Continue in a new conversation")).to_be_visible()
+    expect(log(page).get_by_role("button", name="Answer again")).to_have_count(0)
+    waits.get_by_role("button", name="Go on").click()
+    expect(last(page)).to_contain_text("It turns again.")
+    expect(waits).to_have_count(0)
+    page.locator("article.human").get_by_role("button", name="Continue in a new conversation").click()
+    expect(waits).to_contain_text("first")
+    say(page, "and again")
+    expect(last(page)).to_contain_text("It turns again.")
+    expect(waits).to_have_count(0)
+    cut = odd(page, agent, "steps")
+    expect(page.get_by_role("button", name="Pause after this step")).to_be_visible()
+    (run,) = httpx.get(f"{agent.url}/threads/{cut}/runs", timeout=30).json()
+    httpx.post(f"{agent.url}/threads/{cut}/runs/{run['run_id']}/cancel?wait=1", timeout=30).raise_for_status()
+    expect(waits).to_contain_text("step")
 
 
 def test_a_failure_has_ways_on(page: Page, agent: Server) -> None:

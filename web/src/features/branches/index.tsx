@@ -3,6 +3,7 @@ import type { ComponentType } from 'preact'
 import { useEffect, useRef } from 'preact/hooks'
 import { api, BASE } from '../../app/api.ts'
 import type { Feature } from '../../app/feature.ts'
+import { next } from '../../app/next.ts'
 import { send } from '../../app/outbox.ts'
 import { panel, toggle } from '../../app/panel.ts'
 import { open, route } from '../../app/route.ts'
@@ -175,9 +176,9 @@ function Panel({ thread: id }: { thread: string }) {
   return <BranchMap key={id} thread={id} close={() => toggle(MAP)} />
 }
 
-/** The last question may have no answer: after a fork, or when its answer was thrown away. */
+/** The last question may have no answer, when that was thrown away. */
 function Unanswered({ thread: id }: { thread: string }) {
-  if (!ready.value || thread(id).value.view.interrupts.length) return null
+  if (!ready.value || next.value !== null || thread(id).value.view.interrupts.length) return null
   return <IconButton icon="retry" label={t('again')} onClick={() => void run(id, { input: null }).catch(failed)} />
 }
 

@@ -2,6 +2,7 @@ import { signal, useComputed } from '@preact/signals'
 import { useEffect, useLayoutEffect, useRef } from 'preact/hooks'
 import { attach, attached, draft, write } from '../../app/drafts.ts'
 import { Slot, type Feature } from '../../app/feature.ts'
+import { next } from '../../app/next.ts'
 import { send } from '../../app/outbox.ts'
 import { current, settled } from '../../app/route.ts'
 import { stop } from '../../app/runs.ts'
@@ -97,7 +98,7 @@ function Composer({ thread: id }: { thread: string }) {
         )}
       </div>
       <p id="composer-hint" class="hint">
-        {asked ? t('asked') : running ? `${t(steering ? 'steered' : 'running')} ${t('background')}` : busy ? t('behind') : t('hint')}
+        {asked ? t('asked') : next.value ? t('step') : running ? `${t(steering ? 'steered' : 'running')} ${t('background')}` : busy ? t('behind') : t('hint')}
       </p>
     </form>
   )

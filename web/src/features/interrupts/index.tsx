@@ -10,6 +10,7 @@ import { Input } from '../../ui/field.tsx'
 import { toast } from '../../ui/toast.tsx'
 import './interrupts.css'
 import { questionOf, type Choice } from './question.ts'
+import { Step } from './step.tsx'
 import { t } from './words.ts'
 
 /** All questions that are open; what is answered goes in one run when the last of them is. */
@@ -125,4 +126,13 @@ function Form({ choice, busy, answer }: { choice: Choice; busy: boolean; answer:
   )
 }
 
-export const feature: Feature = { name: 'interrupts', order: 40, slots: { dock: Questions } }
+function Waiting({ thread: id }: { thread: string }) {
+  return (
+    <>
+      <Questions thread={id} />
+      <Step thread={id} />
+    </>
+  )
+}
+
+export const feature: Feature = { name: 'interrupts', order: 40, slots: { dock: Waiting } }

@@ -12,6 +12,9 @@ export const table = {
     details: 'What it is about',
     wrong: 'This cannot be read as what is asked for.',
     several: '{n} of {all}',
+    waits: 'The next step waits.',
+    waitsAt: 'The next step waits: {nodes}.',
+    go: 'Go on',
   },
   'zh-CN': {
     asks: '助手需要你确认',
@@ -24,6 +27,9 @@ export const table = {
     details: '详情',
     wrong: '格式不正确。',
     several: '第 {n} 个，共 {all} 个',
+    waits: '下一步正在等待。',
+    waitsAt: '下一步正在等待：{nodes}。',
+    go: '继续',
   },
 }
 export const t = words(table)
