@@ -48,6 +48,20 @@ def kept(page: Page, there: str = "", gone: str = "-") -> None:
     )
 
 
+def lose(page: Page, key: str) -> None:
+    """The browser has it no longer."""
+    page.evaluate(
+        """(key) => new Promise((resolve) => {
+          indexedDB.open('threadmill/').onsuccess = ({ target: { result: database } }) => {
+            const change = database.transaction('kept', 'readwrite')
+            change.objectStore('kept').delete(key)
+            change.oncomplete = () => resolve(database.close())
+          }
+        })""",
+        key,
+    )
+
+
 def done(page: Page, within: float = 30_000) -> None:
     expect(log(page)).to_have_attribute("data-busy", "false", timeout=within)
 

@@ -8,7 +8,21 @@ import httpx
 from playwright.sync_api import BrowserContext, Page, expect
 from serving import Server
 
-from tests.web.talking import answer_of, begin, box, done, item, kept, last, log, say, snapshot, squeezed, start_run
+from tests.web.talking import (
+    answer_of,
+    begin,
+    box,
+    done,
+    item,
+    kept,
+    last,
+    log,
+    lose,
+    say,
+    snapshot,
+    squeezed,
+    start_run,
+)
 
 STORY = "Tell me a story of 150 words"
 
@@ -202,7 +216,9 @@ def test_without_a_server_one_reads_and_writes_on(person: Callable[..., BrowserC
         say(page, "What is 20% of 80?")
         expect(page.get_by_text("Waiting to be sent")).to_be_visible()
         kept(page, there="outbox:", gone="draft:")
+        lose(page, "list")
         page.reload()
+        expect(page.get_by_role("heading", level=1)).to_have_text("What is 15% of 80?")
         expect(page.get_by_text("Waiting to be sent")).to_be_visible()
         expect(box(page)).to_have_value("")
     finally:

@@ -5,19 +5,20 @@ import { drawer } from './drawer.ts'
 import { commands, FEATURES, Slot } from './feature.ts'
 import { pressed } from './keys.ts'
 import { language, words } from './lang.ts'
-import { current } from './route.ts'
+import { current, route } from './route.ts'
 import { row, rows } from './rows.ts'
+import { thread, title } from './threads.ts'
 import { common } from './words.ts'
 
 export const table = {
-  en: { menu: 'Show conversations', side: 'Conversations', hide: 'Hide conversations' },
-  'zh-CN': { menu: '显示对话列表', side: '对话列表', hide: '隐藏对话列表' },
+  en: { menu: 'Show conversations', side: 'Conversations', hide: 'Hide conversations', unknown: 'Conversation' },
+  'zh-CN': { menu: '显示对话列表', side: '对话列表', hide: '隐藏对话列表', unknown: '对话' },
 }
 const t = words(table)
 
 export function Shell() {
   const id = current.value
-  const title = row.value?.title || common('untitled')
+  const known = route.value.fresh || row.value !== null || ['live', 'new'].includes(thread(id).value.known)
   return (
     <div class="page">
       <div class="banners">
@@ -40,7 +41,7 @@ export function Shell() {
               aria-expanded={drawer.value}
               onClick={() => (drawer.value = !drawer.value)}
             />
-            <h1>{title}</h1>
+            <h1>{title.value || (known ? common('untitled') : t('unknown'))}</h1>
             <div class="head-actions">
               <Slot name="header" thread={id} />
             </div>
@@ -68,7 +69,7 @@ export function begin(): void {
   })
   effect(() => {
     const unread = [...rows.value.values()].filter((one) => one.unread && one.thread_id !== current.value).length
-    document.title = `${unread ? `(${unread}) ` : ''}${row.value?.title ?? 'Threadmill'}`
+    document.title = `${unread ? `(${unread}) ` : ''}${title.value ?? 'Threadmill'}`
   })
   addEventListener('keydown', (event) => {
     const command = commands().find((one) => one.keys && pressed(event, one.keys) && (one.when?.() ?? true))

@@ -1,23 +1,24 @@
 /** Threads that are looked at: what is kept here at once, then what the server says, then every event. */
 
-import { effect, signal, type Signal } from '@preact/signals'
+import { computed, effect, signal, type Signal } from '@preact/signals'
 import { apply, EMPTY, type View } from '../core/view.ts'
 import type { Envelope, QueuedRun, Snapshot } from '../core/wire.ts'
 import { api, ApiError } from './api.ts'
 import { cache, connection, link } from './connection.ts'
 import { lettersOf } from './letters.ts'
 import { current, route } from './route.ts'
-import { rows, setRows } from './rows.ts'
+import { row, rows, setRows } from './rows.ts'
 
 export interface Thread {
   view: View
   queue: QueuedRun[]
+  title: string | null
   /** `empty`: not asked yet. `cached`: as this browser saw it last. `live`: as it is. `new`: not on the server yet. */
   known: 'empty' | 'cached' | 'live' | 'new' | 'gone'
   cachedAt: number | null
 }
 
-const NOTHING: Thread = { view: EMPTY, queue: [], known: 'empty', cachedAt: null }
+const NOTHING: Thread = { view: EMPTY, queue: [], title: null, known: 'empty', cachedAt: null }
 const FOLLOWED = 12 // threads that stay live after one looked away
 const CACHED = 20
 
@@ -31,6 +32,9 @@ export function thread(id: string): Signal<Thread> {
   if (known === undefined) threads.set(id, (known = signal(NOTHING)))
   return known
 }
+
+/** Of the thread that is shown: the list may come later than the thread itself, or than what is kept of it. */
+export const title = computed(() => (row.value ?? thread(current.value).value).title)
 
 /** Show it: what is kept here at once, then what the server says, then every event. */
 export async function follow(id: string): Promise<void> {
@@ -76,7 +80,7 @@ export async function refresh(id: string): Promise<boolean> {
   try {
     const { thread: told, queue, messages: _, ...view } = await api<Snapshot>(`threads/${id}/snapshot?messages=false`)
     if (now.value.known !== 'live' || view.cursor >= now.value.view.cursor) {
-      now.value = { view, queue, known: 'live', cachedAt: null }
+      now.value = { view, queue, title: told.title, known: 'live', cachedAt: null }
       keep(id)
     }
     if (!rows.peek().has(id)) setRows([told])
