@@ -38,14 +38,15 @@ function Cut() {
   }, [])
   if (phase === 'open' || !(late.value || tries > 1)) return <div class="banner-space" role="status" />
   const left = retryAt === null ? null : Math.max(0, Math.ceil((retryAt - now.value) / 1000))
-  const text = !navigator.onLine ? t('offline') : left === null ? t('connecting') : t('waiting', { n: left })
+  const what = !navigator.onLine ? t('offline') : tries ? t('cut') : t('connecting')
+  const next = left === null ? t('trying', { n: tries }) : t('waiting', { n: tries, seconds: left })
   return (
     <div class="banner cut" data-phase={phase}>
       <Icon name="waiting" />
       {/* The seconds change too often to be read out. */}
-      <span role="status" aria-label={navigator.onLine ? t('connecting') : t('offline')}>
+      <span role="status" aria-label={`${what} ${t('safe')}`}>
         <span aria-hidden="true">
-          {text} {listKnown.value === 'cached' && t('cached')}
+          {what} {navigator.onLine && tries > 0 && next} {t('safe')} {listKnown.value === 'cached' && t('cached')}
         </span>
       </span>
       <Button onClick={wake}>{t('now')}</Button>
