@@ -29,8 +29,6 @@ Strategy = Literal["delete", "keep_latest"]
 Thin = Callable[[Tx, str, Since, Callable[[tuple[str, bytes]], Any], set[str]], Thinned]
 MONTH = timedelta(days=365.25 / 12)
 
-BUSY = "EXISTS (SELECT 1 FROM runs WHERE runs.thread_id = threads.thread_id AND runs.status IN ('pending', 'running'))"
-
 
 @dataclass(frozen=True, slots=True)
 class Ttl:
@@ -228,7 +226,7 @@ def _due(tx: Tx, limit: int) -> list[str]:
 def _idle(tx: Tx, scope: Scope, thread_id: str) -> bool:
     """There is such a thread, and it is not busy."""
     found = tx.one(
-        f"SELECT 1 FROM threads WHERE thread_id = :thread_id AND NOT {BUSY} AND {scope.condition(tx)}",
+        f"SELECT 1 FROM threads WHERE thread_id = :thread_id AND NOT {threads.BUSY} AND {scope.condition(tx)}",
         thread_id=thread_id,
         **scope.params,
     )

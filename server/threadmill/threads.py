@@ -28,10 +28,8 @@ SORTS = ("thread_id", "status", "created_at", "updated_at", "state_updated_at", 
 
 COUNTED = 2000
 
-STATUS = (
-    "CASE WHEN EXISTS (SELECT 1 FROM runs WHERE runs.thread_id = threads.thread_id "
-    "AND runs.status IN ('pending', 'running')) THEN 'busy' ELSE outcome END"
-)
+BUSY = "EXISTS (SELECT 1 FROM runs WHERE runs.thread_id = threads.thread_id AND runs.status IN ('pending', 'running'))"
+STATUS = f"CASE WHEN {BUSY} THEN 'busy' ELSE outcome END"
 COLUMNS = (
     "threads.thread_id, created_at, updated_at, state_updated_at, metadata, config, error, title, title_source, "
     f"preview, message_count, last_activity_at, {STATUS} AS status, "
@@ -312,8 +310,7 @@ def forget_run(tx: Tx, thread_id: str, pending: Sequence[Pending], *, newest: bo
 def delete_ephemeral(tx: Tx, before: str) -> int:
     """Threads of stateless runs whose last run ended before `before`."""
     rows = tx.all(
-        "SELECT thread_id FROM threads WHERE ephemeral = 1 AND last_activity_at < :before AND NOT EXISTS "
-        "(SELECT 1 FROM runs WHERE runs.thread_id = threads.thread_id AND status IN ('pending', 'running'))",
+        f"SELECT thread_id FROM threads WHERE ephemeral = 1 AND last_activity_at < :before AND NOT {BUSY}",
         before=before,
     )
     for row in rows:

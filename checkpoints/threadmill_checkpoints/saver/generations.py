@@ -37,8 +37,8 @@ class Thinned:
 def thin(tx: Tx, thread_id: str, since: Since, decode: Decode, keep: Collection[str] = ()) -> Thinned:
     """Of the thread's own checkpoints, but those to `keep`. Its forks lose nothing, and what is left has the nearest
     ancestor that is left for its parent."""
-    doomed = report(tx, thread_id, since, decode, keep)
     keys = going(tx, thread_id, since, decode, keep)
+    doomed = _sizes(tx, thread_id, keys)
     if keys:
         above = {
             (row["checkpoint_ns"], row["checkpoint_id"]): row["parent_checkpoint_id"] for row in _rows(tx, thread_id)
@@ -57,7 +57,10 @@ def thin(tx: Tx, thread_id: str, since: Since, decode: Decode, keep: Collection[
 
 def report(tx: Tx, thread_id: str, since: Since, decode: Decode, keep: Collection[str] = ()) -> Thinned:
     """What would go. Bytes of parts that the writes which go still have, or that other threads have, do not count."""
-    keys = going(tx, thread_id, since, decode, keep)
+    return _sizes(tx, thread_id, going(tx, thread_id, since, decode, keep))
+
+
+def _sizes(tx: Tx, thread_id: str, keys: Collection[Key]) -> Thinned:
     if not keys:
         return Thinned(0, 0)
     params: Any = {"thread_id": thread_id, "keys": json.dumps([f"{ns} {id}" for ns, id in keys])}

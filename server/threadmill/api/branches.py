@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 from threadmill import branches
 from threadmill.api import answers
 from threadmill.api.threads import shown
-from threadmill.api.wire import Body, Here, Me, Route, json
+from threadmill.api.wire import Body, Here, Me, Read, Route, json
 from threadmill.errors import Invalid
 from threadmill.ids import new_id, parse_id
 from threadmill.runtime import Runtime
@@ -153,30 +153,21 @@ async def fork(thread_id: str, body: Fork, here: Here, me: Me) -> Response:
 
 @router.get("/branches", responses=answers.answers(Tree, 404))
 async def branches_of(
-    thread_id: str,
-    here: Here,
-    me: Me,
-    limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
-    before: str | None = None,
+    thread: Read, here: Here, limit: Annotated[int, Query(ge=1, le=10_000)] = 1000, before: str | None = None
 ) -> Response:
-    thread_id = parse_id(thread_id, "thread")
-    scope = await me.may("threads", "read", {"thread_id": thread_id})
-    return json(await here.database.read(branches.page, scope, thread_id, here.states.serde, limit, before))
+    found = await here.database.read(branches.page, thread.scope, thread.thread_id, here.states.serde, limit, before)
+    return json(found)
 
 
 @router.get("/branches/map", responses=answers.answers(Map, 404))
-async def outline(thread_id: str, here: Here, me: Me, limit: Annotated[int, Query(ge=1, le=1000)] = 200) -> Response:
+async def outline(thread: Read, here: Here, limit: Annotated[int, Query(ge=1, le=1000)] = 200) -> Response:
     """All branches of the conversation at a glance."""
-    thread_id = parse_id(thread_id, "thread")
-    scope = await me.may("threads", "read", {"thread_id": thread_id})
-    return json(await here.database.read(branches.outline, scope, thread_id, here.states.serde, limit))
+    return json(await here.database.read(branches.outline, thread.scope, thread.thread_id, here.states.serde, limit))
 
 
 @router.get("/branches/messages", responses=answers.answers(Conversation, 404))
-async def messages(thread_id: str, here: Here, me: Me, at: str | None = None, ids: bool = False) -> Response:
-    thread_id = parse_id(thread_id, "thread")
-    scope = await me.may("threads", "read", {"thread_id": thread_id})
-    return json(await here.database.read(branches.messages, scope, thread_id, here.states.serde, at, ids))
+async def messages(thread: Read, here: Here, at: str | None = None, ids: bool = False) -> Response:
+    return json(await here.database.read(branches.messages, thread.scope, thread.thread_id, here.states.serde, at, ids))
 
 
 @router.put("/head", responses=answers.answers(Moved, 404, 409))

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from threadmill import threads
 from threadmill.api import answers
-from threadmill.api.wire import Body, Here, Me, Route, json
+from threadmill.api.wire import Body, Here, Me, Read, Route, json
 from threadmill.errors import Conflict, Invalid, NotFound
 from threadmill.ids import parse_id
 from threadmill.runs import run as runs
@@ -24,11 +24,9 @@ class Change(Body):
 
 
 @router.get("/queue", responses=answers.answers(list[answers.QueuedRun], 404))
-async def queue(thread_id: str, here: Here, me: Me) -> Response:
+async def queue(thread: Read, here: Here) -> Response:
     """The run that is under way, then those that wait, the next one first."""
-    thread_id = parse_id(thread_id, "thread")
-    scope = await me.may("threads", "read", {"thread_id": thread_id})
-    return json(await here.database.read(_queue, scope, thread_id))
+    return json(await here.database.read(_queue, thread.scope, thread.thread_id))
 
 
 @router.patch("/runs/{run_id}", responses=answers.answers(list[answers.QueuedRun], 404, 409))

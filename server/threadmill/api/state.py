@@ -6,8 +6,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
 from threadmill.api import answers
-from threadmill.api.wire import Body, Here, Me, Route, json, listed, one_of, selected
-from threadmill.auth import Caller
+from threadmill.api.wire import Body, Here, Me, Read, Readable, Route, json, listed, one_of, selected
 from threadmill.ids import parse_id
 from threadmill.runtime import Runtime
 from threadmill.state import EMPTY, Checkpoint
@@ -39,20 +38,20 @@ class History(Body):
 
 
 @router.get("/state", responses=answers.answers(answers.State, 400, 404, 503))
-async def get_state(thread_id: str, here: Here, me: Me, subgraphs: bool = False, select: Select = None) -> Response:
-    return await _get(here, me, thread_id, Checkpoint(), subgraphs, listed(select))
+async def get_state(thread: Read, here: Here, subgraphs: bool = False, select: Select = None) -> Response:
+    return await _get(here, thread, Checkpoint(), subgraphs, listed(select))
 
 
 @router.post("/state/checkpoint", responses=answers.answers(answers.State, 400, 404, 503))
-async def get_state_at(thread_id: str, body: AtCheckpoint, here: Here, me: Me) -> Response:
-    return await _get(here, me, thread_id, place(body.checkpoint) or Checkpoint(), body.subgraphs, body.select or [])
+async def get_state_at(thread: Read, body: AtCheckpoint, here: Here) -> Response:
+    return await _get(here, thread, place(body.checkpoint) or Checkpoint(), body.subgraphs, body.select or [])
 
 
 @router.get("/state/{checkpoint_id}", responses=answers.answers(answers.State, 400, 404, 503))
 async def get_state_by_id(
-    thread_id: str, checkpoint_id: str, here: Here, me: Me, subgraphs: bool = False, select: Select = None
+    thread: Read, checkpoint_id: str, here: Here, subgraphs: bool = False, select: Select = None
 ) -> Response:
-    return await _get(here, me, thread_id, Checkpoint(checkpoint_id), subgraphs, listed(select))
+    return await _get(here, thread, Checkpoint(checkpoint_id), subgraphs, listed(select))
 
 
 @router.post("/state", responses=answers.answers(answers.Updated, 400, 404, 409, 503))
@@ -65,22 +64,21 @@ async def update_state(thread_id: str, body: Update, here: Here, me: Me) -> Resp
 
 @router.get("/history", responses=answers.answers(list[answers.State], 400, 404, 503))
 async def get_history(
-    thread_id: str,
+    thread: Read,
     here: Here,
-    me: Me,
     limit: Annotated[int, Query(ge=0, le=1000)] = 10,
     before: str | None = None,
     select: Select = None,
 ) -> Response:
     earlier = Checkpoint(before) if before else None
-    return await _history(here, me, thread_id, Checkpoint(), listed(select), limit=limit, before=earlier)
+    return await _history(here, thread, Checkpoint(), listed(select), limit=limit, before=earlier)
 
 
 @router.post("/history", responses=answers.answers(list[answers.State], 400, 404, 503))
-async def post_history(thread_id: str, body: History, here: Here, me: Me) -> Response:
+async def post_history(thread: Read, body: History, here: Here) -> Response:
     at, earlier = place(body.checkpoint) or Checkpoint(), place(body.before)
     only = body.select or []
-    return await _history(here, me, thread_id, at, only, limit=body.limit, before=earlier, metadata=body.metadata)
+    return await _history(here, thread, at, only, limit=body.limit, before=earlier, metadata=body.metadata)
 
 
 def place(checkpoint: dict[str, Any] | str | None) -> Checkpoint | None:
@@ -93,23 +91,15 @@ def place(checkpoint: dict[str, Any] | str | None) -> Checkpoint | None:
     return Checkpoint(flat.get("checkpoint_id"), flat.get("checkpoint_ns") or "")
 
 
-async def _get(
-    here: Runtime, me: Caller, thread_id: str, at: Checkpoint, subgraphs: bool, select: list[str]
-) -> Response:
-    thread_id = parse_id(thread_id, "thread")
+async def _get(here: Runtime, thread: Readable, at: Checkpoint, subgraphs: bool, select: list[str]) -> Response:
     _check(select)
-    scope = await me.may("threads", "read", {"thread_id": thread_id})
-    state = await here.on_state_loop(here.states.get(scope, thread_id, at, subgraphs=subgraphs))
+    state = await here.on_state_loop(here.states.get(thread.scope, thread.thread_id, at, subgraphs=subgraphs))
     return json(_only(state, select))
 
 
-async def _history(
-    here: Runtime, me: Caller, thread_id: str, at: Checkpoint, select: list[str], **options: Any
-) -> Response:
-    thread_id = parse_id(thread_id, "thread")
+async def _history(here: Runtime, thread: Readable, at: Checkpoint, select: list[str], **options: Any) -> Response:
     _check(select)
-    scope = await me.may("threads", "read", {"thread_id": thread_id})
-    states = await here.on_state_loop(here.states.history(scope, thread_id, at, **options))
+    states = await here.on_state_loop(here.states.history(thread.scope, thread.thread_id, at, **options))
     return json([_only(state, select) for state in states])
 
 

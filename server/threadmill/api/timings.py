@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from threadmill.api import answers
-from threadmill.api.wire import Here, Me, Route, json
+from threadmill.api.wire import Here, Read, Route, json
 from threadmill.ids import parse_id
 from threadmill.runs import timings as runs
 
@@ -14,14 +14,8 @@ router = APIRouter(prefix="/threads/{thread_id}", tags=["Threads"], route_class=
 
 @router.get("/timings", responses=answers.answers(answers.Timings, 404))
 async def timings(
-    thread_id: str,
-    here: Here,
-    me: Me,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    before: str | None = None,
+    thread: Read, here: Here, limit: Annotated[int, Query(ge=1, le=1000)] = 100, before: str | None = None
 ) -> Response:
     """Of the runs that have ended, the newest first."""
-    thread_id = parse_id(thread_id, "thread")
-    scope = await me.may("threads", "read", {"thread_id": thread_id})
     after = parse_id(before, "run") if before is not None else None
-    return json(await here.database.read(runs.page, scope, thread_id, limit, after))
+    return json(await here.database.read(runs.page, thread.scope, thread.thread_id, limit, after))

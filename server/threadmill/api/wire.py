@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, NamedTuple, cast
 
 import orjson
 import structlog
@@ -19,10 +19,12 @@ from starlette.types import Receive, Scope, Send
 from threadmill.auth import Call, Caller, authenticate
 from threadmill.encryption import HEADER
 from threadmill.errors import Forbidden, Invalid, ThreadmillError
+from threadmill.ids import parse_id
 from threadmill.jsonable import dumps
 from threadmill.langgraph_json.http import Cors
 from threadmill.metrics import Metrics
 from threadmill.runtime import Runtime
+from threadmill.scope import Scope as Visible
 from threadmill.webhooks import LOOPBACK
 from threadmill_checkpoints.database import NoRoom
 from threadmill_checkpoints.sealing import CONTEXT
@@ -136,6 +138,21 @@ def runtime_of(request: Request) -> Runtime:
 
 Here = Annotated[Runtime, Depends(runtime)]
 Me = Annotated[Caller, Depends(caller)]
+
+
+class Readable(NamedTuple):
+    """The thread of a path, which the caller may read if it is there."""
+
+    thread_id: str
+    scope: Visible
+
+
+async def readable(thread_id: str, me: Me) -> Readable:
+    thread_id = parse_id(thread_id, "thread")
+    return Readable(thread_id, await me.may("threads", "read", {"thread_id": thread_id}))
+
+
+Read = Annotated[Readable, Depends(readable)]
 
 
 def json(value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -10,6 +10,7 @@ import typer
 
 from threadmill import adoption, threads
 from threadmill.commands import place
+from threadmill.commands.place import Place
 from threadmill.datadir import Owned
 from threadmill.scope import ALL
 from threadmill_checkpoints import official
@@ -32,21 +33,20 @@ class Imported:
     reason: str | None = None
 
 
+@place.here
 def import_(
+    at: Place,
     file: Annotated[Path, typer.Argument(help="A database of SqliteSaver or AsyncSqliteSaver. It is only read.")],
     graph: Annotated[str | None, typer.Option(help="The graph of langgraph.json that the threads go on with.")] = None,
-    config: place.ConfigOption = None,
-    data_dir: place.DataOption = None,
-    as_json: place.JsonOption = False,
 ) -> None:
     """Take over the threads of a checkpoints.sqlite, with all their history. Again: only what is new in it."""
-    with place.told(), place.owned(config, data_dir, "stop it for the import") as mine:
+    with at.owned("stop it for the import") as mine:
         source = OfficialFile(file)
         done: list[Imported] = []
-        with place.progress("Importing", sum(source.threads().values()), as_json) as advance:
+        with place.progress("Importing", sum(source.threads().values()), at.as_json) as advance:
             done += [_import(mine, source, name, graph, advance) for name in source.threads()]
         source.close()
-        place.answer({"threads": [asdict(one) for one in done]}, as_json, lambda: _text(done))
+        at.answer({"threads": [asdict(one) for one in done]}, lambda: _text(done))
         if any(one.outcome == "refused" for one in done):
             raise typer.Exit(1)
 

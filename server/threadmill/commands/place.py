@@ -1,12 +1,13 @@
 """What the commands share: which data directory or server they work on, how they answer, and how they fail."""
 
+import inspect
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Concatenate, NoReturn, ParamSpec, TypeVar, cast
 
 import httpx
 import typer
@@ -20,18 +21,87 @@ from threadmill.langgraph_json.project import Project, apply_environment, load_p
 from threadmill_checkpoints.database import DatabaseError
 from threadmill_checkpoints.serde import Unreadable
 
+T = TypeVar("T")
+P = ParamSpec("P")
+
 TIMEOUT_S = 600.0
 
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", help="langgraph.json, or its folder. Default: the one here, if there is one."),
-]
-DataOption = Annotated[Path | None, typer.Option(help="Where threads are kept. Default .threadmill beside the config.")]
-UrlOption = Annotated[str | None, typer.Option(help="Ask the server there, instead of the data directory.")]
-HeaderOption = Annotated[
-    list[str] | None, typer.Option("--header", help="For the server, as 'Authorization: Bearer …'. May be repeated.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Answer in JSON.")]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a command works, and how it answers: what its options say."""
+
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", help="langgraph.json, or its folder. Default: the one here, if there is one."),
+    ] = None
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Where threads are kept. Default .threadmill beside the config.")
+    ] = None
+    url: Annotated[str | None, typer.Option(help="Ask the server there, instead of the data directory.")] = None
+    header: Annotated[
+        list[str] | None,
+        typer.Option("--header", help="For the server, as 'Authorization: Bearer …'. May be repeated."),
+    ] = None
+    as_json: Annotated[bool, typer.Option("--json", help="Answer in JSON.")] = False
+
+    @contextmanager
+    def data(self) -> Iterator[DataDir]:
+        """The data directory that `serve` would use with the same options."""
+        project = _project(self.config)
+        folder = self.data_dir.absolute() if self.data_dir else None
+        settings = load_settings(project or Nowhere(), data_dir=folder)
+        if project is not None:
+            apply_environment(project)
+        with datadir.opened(settings.data_dir, project) as found:
+            yield found
+
+    @contextmanager
+    def owned(self, instead: str = "stop it") -> Iterator[Owned]:
+        """The same, when no server has it. `instead`: what to do when one has."""
+        with self.data() as found:
+            try:
+                with found.owned() as mine:
+                    yield mine
+            except datadir.InUse:
+                raise ConfigError(f"A Threadmill server uses {found.folder}: {instead}.") from None
+
+    def asked(self, local: Callable[[], T], remote: Callable[[httpx.Client], T]) -> T:
+        """From the server that is named, or from the data directory."""
+        if self.url is None:
+            return local()
+        with client(self.url, self.header) as http:
+            return remote(http)
+
+    def answer(self, value: Any, text: Callable[[], str]) -> None:
+        typer.echo(dumps_text(value) if self.as_json else text())
+
+
+def here(command: Callable[Concatenate[Place, P], None]) -> Callable[P, None]:
+    """A command for typer, of a function that gets its place first: it works on the data directory. What goes wrong
+    ends it with a sentence."""
+    return _placed(command, ("config", "data_dir", "as_json"))
+
+
+def anywhere(command: Callable[Concatenate[Place, P], None]) -> Callable[P, None]:
+    """The same, and it may ask a server instead."""
+    return _placed(command, ("config", "data_dir", "url", "header", "as_json"))
+
+
+def _placed(command: Callable[Concatenate[Place, P], None], names: Sequence[str]) -> Callable[P, None]:
+    def run(**given: Any) -> None:
+        with told():
+            command(Place(**{name: given.pop(name) for name in names}), **given)  # type: ignore[call-arg]
+
+    _, *own = inspect.signature(command).parameters.values()
+    options = inspect.signature(Place).parameters
+    parameters = [
+        one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in (*own, *(options[name] for name in names))
+    ]
+    run.__name__, run.__doc__ = command.__name__, command.__doc__
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {one.name: one.annotation for one in parameters}
+    return cast("Callable[P, None]", run)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,28 +112,6 @@ class Nowhere:
     root: Path = field(default_factory=Path.cwd)
     env: Mapping[str, str] = field(default_factory=dict)
     raw: Mapping[str, Any] = field(default_factory=dict)
-
-
-@contextmanager
-def data(config: Path | None, data_dir: Path | None) -> Iterator[DataDir]:
-    """The data directory that `serve` would use with the same options."""
-    project = _project(config)
-    settings = load_settings(project or Nowhere(), data_dir=data_dir.absolute() if data_dir else None)
-    if project is not None:
-        apply_environment(project)
-    with datadir.opened(settings.data_dir, project) as found:
-        yield found
-
-
-@contextmanager
-def owned(config: Path | None, data_dir: Path | None, instead: str = "stop it") -> Iterator[Owned]:
-    """The same, when no server has it. `instead`: what to do when one has."""
-    with data(config, data_dir) as found:
-        try:
-            with found.owned() as mine:
-                yield mine
-        except datadir.InUse:
-            raise ConfigError(f"A Threadmill server uses {found.folder}: {instead}.") from None
 
 
 def _project(config: Path | None) -> Project | None:
@@ -92,10 +140,6 @@ def checked(answer: httpx.Response) -> httpx.Response:
 
 
 # Answers
-
-
-def answer(value: Any, as_json: bool, text: Callable[[], str]) -> None:
-    typer.echo(dumps_text(value) if as_json else text())
 
 
 def table(rows: Sequence[Sequence[Any]]) -> str:

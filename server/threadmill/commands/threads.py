@@ -1,7 +1,5 @@
 """`threadmill threads …`: what one does with threads."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,7 +10,8 @@ import typer
 from threadmill import adoption, branches, threads
 from threadmill import search as finding
 from threadmill.api.threads import shown
-from threadmill.commands import place, upkeep
+from threadmill.commands import carry, place, upkeep
+from threadmill.commands.place import Place
 from threadmill.datadir import InUse, Owned
 from threadmill.errors import ConfigError, Invalid
 from threadmill.ids import new_id, parse_id
@@ -32,37 +31,21 @@ HIT = ("thread_id", "title", "checkpoint_id", "message_id", "role", "kind", "sni
 LISTED = ("thread_id", "status", "message_count", "last_activity_at", "title")
 
 
-@contextmanager
-def _asked(
-    url: str | None, header: list[str] | None, local: Callable[[], Any], remote: Callable[[Any], Any]
-) -> Iterator[Any]:
-    """From the server at `url`, or from the data directory."""
-    with place.told():
-        if url is None:
-            yield local()
-            return
-        with place.client(url, header) as http:
-            yield remote(http)
-
-
 @app.command("ls")
+@place.anywhere
 def ls(
+    at: Place,
     status: Annotated[
         Literal["idle", "busy", "interrupted", "error"] | None, typer.Option(help="Only those with this status.")
     ] = None,
     graph: Annotated[str | None, typer.Option(help="Only those of this graph.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many, the newest first.")] = 20,
-    config: place.ConfigOption = None,
-    data_dir: place.DataOption = None,
-    url: place.UrlOption = None,
-    header: place.HeaderOption = None,
-    as_json: place.JsonOption = False,
 ) -> None:
     """List threads, those with the newest activity first."""
     metadata = {"graph_id": graph} if graph else None
 
     def local() -> list[dict[str, Any]]:
-        with place.data(config, data_dir) as here, here.reading() as tx:
+        with at.data() as here, here.reading() as tx:
             wanted = Filter(metadata=metadata, status=status)
             how: Any = {"sort_by": "last_activity_at", "sort_order": "desc", "values": False}
             found, _ = threads.search(tx, ALL, wanted, limit=limit, offset=0, **how)
@@ -74,25 +57,22 @@ def ls(
         body |= {"metadata": metadata} if metadata else {}
         return place.checked(http.post("/threads/search", json=body)).json()
 
-    with _asked(url, header, local, remote) as rows:
-        kept = [{name: one[name] for name in (*LISTED, "metadata", "created_at")} for one in rows]
-        text = [LISTED, *([str(one[name] or "")[:60] for name in LISTED] for one in kept)]
-        place.answer({"threads": kept}, as_json, lambda: place.table(text))
+    rows = at.asked(local, remote)
+    kept = [{name: one[name] for name in (*LISTED, "metadata", "created_at")} for one in rows]
+    text = [LISTED, *([str(one[name] or "")[:60] for name in LISTED] for one in kept)]
+    at.answer({"threads": kept}, lambda: place.table(text))
 
 
 @app.command()
+@place.anywhere
 def show(
+    at: Place,
     thread: ThreadArgument,
-    config: place.ConfigOption = None,
-    data_dir: place.DataOption = None,
-    url: place.UrlOption = None,
-    header: place.HeaderOption = None,
-    as_json: place.JsonOption = False,
 ) -> None:
     """A thread: what it is, what it waits for, and its state."""
 
     def local() -> dict[str, Any]:
-        with place.data(config, data_dir) as here, here.reading() as tx:
+        with at.data() as here, here.reading() as tx:
             found = shown(threads.get(tx, ALL, parse_id(thread, "thread"), values=True))
             if found["values"] is None and (head := View(tx, found["thread_id"]).get("", None)) is not None:
                 found["values"] = plain(adoption.values_of(here.serde, tx, head))
@@ -106,26 +86,23 @@ def show(
         lines += [("waits for", str(one)) for asked in (found.get("interrupts") or {}).values() for one in asked]
         return place.table(lines) + "\n\n" + orjson.dumps(found["values"], option=orjson.OPT_INDENT_2).decode()
 
-    with _asked(url, header, local, remote) as found:
-        found["values"] = orjson.loads(orjson.dumps(found["values"]))
-        place.answer(found, as_json, text)
+    found = at.asked(local, remote)
+    found["values"] = orjson.loads(orjson.dumps(found["values"]))
+    at.answer(found, text)
 
 
 @app.command()
+@place.anywhere
 def fork(
+    at: Place,
     thread: ThreadArgument,
     checkpoint: Annotated[str | None, typer.Option(help="Where it begins. Default: where the thread is.")] = None,
     title: Annotated[str | None, typer.Option(help="The title of the fork.")] = None,
-    config: place.ConfigOption = None,
-    data_dir: place.DataOption = None,
-    url: place.UrlOption = None,
-    header: place.HeaderOption = None,
-    as_json: place.JsonOption = False,
 ) -> None:
     """A new thread that begins at a checkpoint of another. That one stays as it is."""
 
     def local() -> str:
-        with place.owned(config, data_dir, STOP) as mine, mine.writing() as tx:
+        with at.owned(STOP) as mine, mine.writing() as tx:
             target = new_id()
             how: Any = {"serde": mine.at.serde, "metadata": {}, "title": title}
             branches.fork(tx, ALL, parse_id(thread, "thread"), checkpoint, target, **how)
@@ -136,24 +113,21 @@ def fork(
         made = place.checked(http.post(f"/threads/{parse_id(thread, 'thread')}/fork", json=body)).json()
         return str(made["thread_id"])
 
-    with _asked(url, header, local, remote) as target:
-        place.answer({"thread_id": target, "forked_from": thread}, as_json, lambda: str(target))
+    target = at.asked(local, remote)
+    at.answer({"thread_id": target, "forked_from": thread}, lambda: target)
 
 
 @app.command()
+@place.anywhere
 def search(
+    at: Place,
     query: Annotated[str, typer.Argument(help="Words, or a part of a text in Chinese.")],
     limit: Annotated[int, typer.Option(min=1, max=100, help="How many, the newest first.")] = 20,
-    config: place.ConfigOption = None,
-    data_dir: place.DataOption = None,
-    url: place.UrlOption = None,
-    header: place.HeaderOption = None,
-    as_json: place.JsonOption = False,
 ) -> None:
     """Find messages, what tools were asked and answered, and titles."""
 
     def local() -> Any:
-        with place.data(config, data_dir) as here:
+        with at.data() as here:
             if here.vault is not None:
                 raise ConfigError(finding.SEALED)
             try:  # a server keeps the index up to date; where there is none, we do
@@ -168,10 +142,9 @@ def search(
     def remote(http: Any) -> Any:
         return place.checked(http.post("/search", json={"query": query, "limit": limit})).json()["hits"]
 
-    with _asked(url, header, local, remote) as hits:
-        kept = [{name: one[name] for name in HIT} for one in hits]
-        text = [[one["thread_id"], one["kind"], " ".join(str(one["snippet"]).split())] for one in kept]
-        place.answer({"hits": kept}, as_json, lambda: place.table(text) if text else "Nothing found.")
+    kept = [{name: one[name] for name in HIT} for one in at.asked(local, remote)]
+    text = [[one["thread_id"], one["kind"], " ".join(str(one["snippet"]).split())] for one in kept]
+    at.answer({"hits": kept}, lambda: place.table(text) if text else "Nothing found.")
 
 
 def _index(mine: Owned) -> None:
@@ -183,18 +156,16 @@ def _index(mine: Owned) -> None:
 
 
 @app.command()
+@place.anywhere
 def rm(
+    at: Place,
     thread: Annotated[list[str], typer.Argument(metavar="THREAD", help="The ids of threads.")],
-    config: place.ConfigOption = None,
-    data_dir: place.DataOption = None,
-    url: place.UrlOption = None,
-    header: place.HeaderOption = None,
-    as_json: place.JsonOption = False,
 ) -> None:
     """Delete threads, with all their history. Forks of them keep what they have."""
+    ids = [parse_id(one, "thread") for one in thread]
 
     def local() -> None:
-        with place.owned(config, data_dir, STOP) as mine, mine.writing() as tx:
+        with at.owned(STOP) as mine, mine.writing() as tx:
             for one in ids:
                 threads.delete(tx, ALL, one)
 
@@ -202,14 +173,14 @@ def rm(
         for one in ids:
             place.checked(http.delete(f"/threads/{one}"))
 
-    with place.told():
-        ids = [parse_id(one, "thread") for one in thread]
-        with _asked(url, header, local, remote):
-            place.answer({"deleted": ids}, as_json, lambda: f"{len(ids)} deleted.")
+    at.asked(local, remote)
+    at.answer({"deleted": ids}, lambda: f"{len(ids)} deleted.")
 
 
 @app.command()
+@place.anywhere
 def export(
+    at: Place,
     thread: Annotated[list[str] | None, typer.Argument(metavar="THREAD", help="The ids of threads.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="All threads, or those of --status and --graph.")] = False,
     status: Annotated[
@@ -224,53 +195,44 @@ def export(
         typer.Option(help="Leave out messages, tool-results, or pattern:<regular expression>. May be repeated."),
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="The file; without it stdout.")] = None,
-    config: place.ConfigOption = None,
-    data_dir: place.DataOption = None,
-    url: place.UrlOption = None,
-    header: place.HeaderOption = None,
-    as_json: place.JsonOption = False,
 ) -> None:
     """Write threads to a file: bundles, one after the other, or transcripts."""
-    from threadmill.commands import carry
+    if bool(thread) == everything:
+        raise Invalid("Name threads, or say --all.")
+    if at.as_json and output is None:
+        raise Invalid("--json tells what was written; name a file with --output.")
+    ids = [parse_id(one, "thread") for one in thread or ()]
 
-    with place.told():
-        if bool(thread) == everything:
-            raise Invalid("Name threads, or say --all.")
-        if as_json and output is None:
-            raise Invalid("--json tells what was written; name a file with --output.")
-        ids = [parse_id(one, "thread") for one in thread or ()]
-        if url is not None:
-            with place.client(url, header) as http:
-                ids = ids or carry.ids_there(http, status, graph)
-                count = carry.write(carry.files_there(http, ids, format, redact or []), len(ids), output, as_json)
-        else:
-            with place.data(config, data_dir) as here:
-                ids = ids or carry.ids_here(here, status, graph)
-                count = carry.write(carry.files_here(here, ids, format, redact or []), len(ids), output, as_json)
-        if output is not None:
-            place.answer({"threads": ids, "bytes": count, "file": str(output)}, as_json, lambda: f"{len(ids)} written.")
+    def local() -> tuple[list[str], int]:
+        with at.data() as here:
+            found = ids or carry.ids_here(here, status, graph)
+            files = carry.files_here(here, found, format, redact or [])
+            return found, carry.write(files, len(found), output, at.as_json)
+
+    def remote(http: Any) -> tuple[list[str], int]:
+        found = ids or carry.ids_there(http, status, graph)
+        files = carry.files_there(http, found, format, redact or [])
+        return found, carry.write(files, len(found), output, at.as_json)
+
+    written, count = at.asked(local, remote)
+    if output is not None:
+        at.answer({"threads": written, "bytes": count, "file": str(output)}, lambda: f"{len(written)} written.")
 
 
 @app.command("import")
+@place.anywhere
 def import_(
+    at: Place,
     file: Annotated[Path, typer.Argument(help="Bundles or a transcript, as `threads export` writes them.")],
     thread: Annotated[str | None, typer.Option(help="The id the thread gets, if the file has one thread.")] = None,
-    config: place.ConfigOption = None,
-    data_dir: place.DataOption = None,
-    url: place.UrlOption = None,
-    header: place.HeaderOption = None,
-    as_json: place.JsonOption = False,
 ) -> None:
     """Read threads from a file. What is there already stays as it is."""
-    from threadmill.commands import carry
+    target = parse_id(thread, "thread") if thread else None
 
-    with place.told():
-        target = parse_id(thread, "thread") if thread else None
-        if url is not None:
-            with place.client(url, header) as http:
-                done = carry.read_there(http, file, target, as_json)
-        else:
-            with place.owned(config, data_dir, STOP) as mine:
-                done = carry.read_here(mine, file, target, as_json)
-        new = sum(one["created"] for one in done)
-        place.answer({"threads": done}, as_json, lambda: f"{new} threads imported, {len(done) - new} unchanged.")
+    def local() -> list[dict[str, Any]]:
+        with at.owned(STOP) as mine:
+            return carry.read_here(mine, file, target, at.as_json)
+
+    done = at.asked(local, lambda http: carry.read_there(http, file, target, at.as_json))
+    new = sum(one["created"] for one in done)
+    at.answer({"threads": done}, lambda: f"{new} threads imported, {len(done) - new} unchanged.")
