@@ -10,13 +10,14 @@ import pytest
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 from serving import Server
 
-from tests.web.talking import begin, done, last, say, snapshot
+from tests.web.talking import begin, box, done, last, say, snapshot
 
 
 @pytest.fixture(scope="module")
 def terse(agent: Server) -> Iterator[str]:
     """An assistant of its own, with defaults of its own."""
     body = {"graph_id": "tuned", "name": "Terse", "context": {"words": 1}, "description": "Says little."}
+    body |= {"metadata": {"starters": ["Why?", "How so?", 3, "When?", "Where?", "By whom?"]}}
     made: str = httpx.post(f"{agent.url}/assistants", json=body, timeout=30).json()["assistant_id"]
     yield made
     httpx.delete(f"{agent.url}/assistants/{made}", timeout=30)
@@ -82,6 +83,12 @@ def test_each_conversation_has_its_assistant(page: Page, agent: Server, terse: s
     page.get_by_label("Assistant", exact=True).select_option("Terse (tuned)")
     expect(page.get_by_text("Says little.")).to_be_visible()
     expect(page.get_by_label("Words")).to_have_value("1")
+    starters = page.get_by_role("group", name="What one may ask").get_by_role("button")
+    expect(starters).to_have_text(["Why?", "How so?", "When?", "Where?"])
+    starters.nth(1).click()
+    expect(box(page)).to_be_focused()
+    expect(box(page)).to_have_value("How so?")
+    expect(starters).to_have_count(0)
     say(page, "hello")
     told(page, 1)
     thread = page.url.rpartition("/")[2]

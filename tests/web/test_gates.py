@@ -213,10 +213,14 @@ def test_everybody_can_use_what_opens(
     start_run(agent, thread, "Where is order 4711?")
     size = {"width": width, "height": 800}
     page = person(locale=language, color_scheme=scheme, viewport=size, reduced_motion="reduce").new_page()
+    (tuned,) = httpx.post(f"{agent.url}/assistants/search", json={"graph_id": "tuned"}, timeout=30).json()
+    suggests = {"metadata": {"starters": ["Why?", "How so?"]}}
+    httpx.patch(f"{agent.url}/assistants/{tuned['assistant_id']}", json=suggests, timeout=30).raise_for_status()
     page.goto("/")
     page.locator(".settings select").select_option("tuned")
     expect(page.locator(".settings-form")).to_be_visible()
-    assert broken(page, axe) == [], "the settings"
+    expect(page.locator(".starters button")).to_have_count(2)
+    assert broken(page, axe) == [], "the settings, and what one may ask"
     start_run(agent, held := str(uuid.uuid4()), "turn", "odd", interrupt_before=["second"])
     page.goto(f"/t/{held}")
     expect(page.locator(".step button")).to_be_visible()

@@ -37,7 +37,8 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Below `/desk/chat`, and only for those who know the word."""
     folder = tmp_path_factory.mktemp("guarded")
     (folder / "guard.py").write_text(GUARD)
-    config: dict[str, Any] = {"dependencies": [str(ROOT)], "graphs": {"agent": f"{ROOT}/graph/agent.py:agent"}}
+    graph = {"path": f"{ROOT}/graph/agent.py:agent", "description": "Knows of orders."}
+    config: dict[str, Any] = {"dependencies": [str(ROOT)], "graphs": {"agent": graph}}
     config |= {"auth": {"path": "./guard.py:auth"}, "http": {"mount_prefix": "/desk/chat"}}
     (folder / "langgraph.json").write_text(json.dumps(config))
     server = Server(folder / "data", folder / "langgraph.json").start()
@@ -56,6 +57,7 @@ def test_who_has_to_log_in_is_asked_and_stays_logged_in(browser: Browser, guarde
     page.get_by_label("Access token").fill("open sesame")
     page.get_by_role("button", name="Log in").click()
     expect(page.get_by_role("button", name="Log out")).to_be_visible()
+    expect(page.get_by_text("Knows of orders.")).to_be_visible()
     say(page, "What is 15% of 80?")
     expect(page).to_have_url(re.compile(r"/desk/chat/t/[0-9a-f-]{36}$"))
     expect(last(page)).to_contain_text("12")

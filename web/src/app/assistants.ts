@@ -12,6 +12,8 @@ export interface Assistant {
   description: string | null
   /** What it says to its graph where a conversation says nothing. */
   context: Record<string, Json> | null
+  /** Of its makers; what it suggests to ask is `starters`. */
+  metadata: Record<string, Json> | null
 }
 
 export type Context = Record<string, Json>

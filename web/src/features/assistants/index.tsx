@@ -8,6 +8,7 @@ import { Button, IconButton } from '../../ui/button.tsx'
 import './assistants.css'
 import { fields } from './fields.ts'
 import { nameOf, Settings } from './settings.tsx'
+import { Starters } from './starters.tsx'
 import { t } from './words.ts'
 
 const NAME = 'assistants'
@@ -20,7 +21,14 @@ function Start({ thread: id }: { thread: string }) {
   useEffect(() => {
     if (assistants.value.length) void readAssistants().catch(() => {}) // there may be new ones
   }, [])
-  return route.value.fresh && possible(id) ? <Settings thread={id} /> : null
+  const one = assistants.value.find((other) => other.assistant_id === assistantOf(id))
+  if (!route.value.fresh || !one) return null
+  return (
+    <>
+      {possible(id) ? <Settings thread={id} /> : one.description && <p class="about">{one.description}</p>}
+      <Starters thread={id} assistant={one} />
+    </>
+  )
 }
 
 function Which({ thread: id }: { thread: string }) {
