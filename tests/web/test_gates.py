@@ -223,7 +223,7 @@ def test_everybody_can_use_what_opens(
     assert broken(page, axe) == [], "the settings, and what one may ask"
     start_run(agent, held := str(uuid.uuid4()), "turn", "odd", interrupt_before=["second"])
     page.goto(f"/t/{held}")
-    expect(page.locator(".step button")).to_be_visible()
+    expect(page.locator(".waits button")).to_be_visible()
     assert broken(page, axe) == [], "a step that waits"
     page.goto(f"/t/{thread}")
     expect(page.locator("[data-turns='3'][data-busy=false]")).to_be_visible(timeout=30_000)

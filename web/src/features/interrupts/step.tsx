@@ -17,7 +17,7 @@ export function Step({ thread: id }: { thread: string }) {
     busy.value = false
   }
   return (
-    <section class="question step" role="group" aria-label={t('waits')}>
+    <section class="question waits" role="group" aria-label={t('waits')}>
       <p>
         <Icon name="waiting" /> {named.length ? t('waitsAt', { nodes: named.join(', ') }) : t('waits')}
       </p>
