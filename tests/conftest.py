@@ -32,6 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path, reverse=True)  # short ones, of api, come last: no worker has to be idle then
     for item in items:
         if item.path.parent.name in BLACK_BOX:  # a frozen stream must fail, not hang the suite
             item.add_marker(pytest.mark.timeout(60))

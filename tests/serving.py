@@ -60,17 +60,21 @@ class Server(Remote):
         return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
 
     def start(self) -> "Server":
-        command = ["serve", "--config", str(self.config), "--port", str(self.port), "--data-dir", str(self.data_dir)]
+        command = ["-m", "threadmill", "serve", "--config", str(self.config), "--port", str(self.port)]
+        command += ["--data-dir", str(self.data_dir)]
         if not self.cold and warm.can_be(self.env):
             self.process = warm.Warm(command, self.env, self.log_file)
         else:
             with self.log_file.open("ab") as out:
-                command = [sys.executable, "-m", "threadmill", *command]
+                command = [sys.executable, *command]
                 self.process = subprocess.Popen(command, env=self.env, stdout=out, stderr=subprocess.STDOUT)
+        return self._awaited(self.process)
+
+    def _awaited(self, process: subprocess.Popen[bytes] | warm.Warm) -> "Server":
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
-            if self.process.poll() is not None:
-                raise RuntimeError(f"the server exited with {self.process.returncode}\n{self.log}")
+            if process.poll() is not None:
+                raise RuntimeError(f"the server exited with {process.returncode}\n{self.log}")
             if time.monotonic() > deadline:
                 self.kill()
                 raise TimeoutError(f"the server did not answer in {START_SECONDS} s\n{self.log}")

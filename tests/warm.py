@@ -1,12 +1,14 @@
-"""Server processes that begin with their imports done: two thirds of what a start costs, and a suite starts hundreds.
+"""Interpreters that begin with their imports done: nine tenths of what the start of a server costs, and a suite starts
+hundreds.
 
-Each is a process of its own, forked from one that has imported the server and has done nothing else. Only settings may
-differ from the environment of the tests: what a library reads when it is imported has been read.
+Each is a process of its own, forked from one that has imported the server and has done nothing else. Only variables of
+our own may differ from the environment of the tests: what a library reads when it is imported has been read.
 """
 
 import multiprocessing
 import os
 import random
+import runpy
 import signal
 import subprocess
 import sys
@@ -17,7 +19,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 HERE = Path(__file__).parents[1]
-OURS = ("THREADMILL_", "PYTHON", "PYTEST", "OUTSIDE", "GATE")  # no library reads them
+OURS = ("THREADMILL_", "PYTHON", "PYTEST", "LG_WEBHOOK", "OUTSIDE", "GATE", "HOST_DATA")  # no library reads them
 PRELOADED = [
     *("threadmill.cli", "threadmill.commands.threads", "threadmill.logs", "threadmill.reload"),
     *("threadmill.server", "threadmill.app", "threadmill.runtime", "httptools", "uvloop"),
@@ -71,7 +73,7 @@ class _Process:
 
 
 class Warm(_Process):
-    """`threadmill <arguments>`; what it prints is appended to the file `out`, or in part to `err`."""
+    """`python <arguments>`; what it prints is appended to the file `out`, or in part to `err`."""
 
     def __init__(
         self,
@@ -107,7 +109,7 @@ class _Fork(_Process):
             os.setsid()
             os.dup2(theirs, 0)
             os.close(self._stdin)
-            _become(command[command.index("threadmill") + 1 :], env)
+            _become(command[1:], env)
 
         held = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         super().__init__(multiprocessing.get_context("fork").Process(target=serve))
@@ -127,7 +129,7 @@ def _run(arguments: list[str], env: dict[str, str], out: str, err: str, cwd: str
     for number, file in ((1, out), (2, err)):
         os.dup2(os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644), number)
     sys.path[:] = [os.getcwd(), *[path for path in sys.path if _is_installed(path)]]  # what the tests import is theirs
-    if arguments[0] == "dev":
+    if arguments[:3] == ["-m", "threadmill", "dev"]:
         from threadmill import reload
 
         taken = SimpleNamespace(Popen=_Fork, PIPE=subprocess.PIPE, TimeoutExpired=subprocess.TimeoutExpired)
@@ -143,7 +145,10 @@ def _become(arguments: Sequence[str], env: Mapping[str, str]) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-    sys.argv = ["threadmill", *arguments]
-    from threadmill.cli import main
-
-    main()
+    if arguments[0] == "-m":
+        sys.argv = [*arguments[1:]]
+        runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)
+    else:
+        sys.argv = [*arguments]
+        sys.path[0] = str(Path(arguments[0]).parent)
+        runpy.run_path(arguments[0], run_name="__main__")

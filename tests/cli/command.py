@@ -83,15 +83,15 @@ class Threadmill:
         self._out, self._err = place / "stdout", place / "stderr"
         self._out.touch()
         self._err.touch()
-        given, cwd = [str(one) for one in arguments], cwd or place
+        command, cwd = ["-m", "threadmill", *map(str, arguments)], cwd or place
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("THREADMILL_")}
         env = {**inherited, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1", **env}
         self.process: subprocess.Popen[bytes] | warm.Warm
         if not cold and warm.can_be(env):
-            self.process = warm.Warm(given, env, self._out, self._err, cwd)
+            self.process = warm.Warm(command, env, self._out, self._err, cwd)
             return
         with self._out.open("wb") as out, self._err.open("wb") as err:
-            command = [sys.executable, "-m", "threadmill", *given]
+            command = [sys.executable, *command]
             self.process = subprocess.Popen(command, cwd=cwd, env=env, stdout=out, stderr=err)
 
     @property

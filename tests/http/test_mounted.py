@@ -1,8 +1,5 @@
 """Threadmill inside another web service (tests/http/host.py): below a path, with the host's lifespan and users."""
 
-import contextlib
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +8,7 @@ import anyio
 import httpx
 import orjson
 import pytest
+import warm
 from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
 from serving import Server, progressed, until
@@ -22,22 +20,10 @@ HELLO = {"messages": [{"role": "user", "content": "hello"}]}
 
 class Host(Server):
     def start(self) -> Server:
-        command = [sys.executable, "-m", "uvicorn", "host:app", "--port", str(self.port), "--log-level", "warning"]
-        with self.log_file.open("ab") as out:
-            self.process = subprocess.Popen(
-                command,
-                cwd=Path(__file__).parent,
-                env={**self.env, "HOST_DATA": str(self.data_dir)},
-                stdout=out,
-                stderr=subprocess.STDOUT,
-            )
-        for _ in range(600):
-            if self._answers():
-                return self
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(0.05)
-                break
-        raise RuntimeError(f"the host did not start\n{self.log}")
+        command = ["-m", "uvicorn", "host:app", "--port", str(self.port), "--log-level", "warning"]
+        self.env["HOST_DATA"] = str(self.data_dir)
+        self.process = warm.Warm(command, self.env, self.log_file, cwd=Path(__file__).parent)
+        return self._awaited(self.process)
 
     def client_of(self, name: str) -> LangGraphClient:
         return get_client(url=f"{self.url}/deep/agent", headers={"x-user": name})

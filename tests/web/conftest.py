@@ -53,7 +53,7 @@ def tools() -> Path:
     return modules
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser(playwright_: Playwright) -> Iterator[Browser]:
     expect.set_options(timeout=PATIENCE)
     found = playwright_.chromium.launch(executable_path=PROGRAM, args=FLAGS)
