@@ -53,7 +53,7 @@ def test_a_refund_is_changed_and_another_is_rejected(page: Page) -> None:
 
 
 def test_the_box_says_what_typing_does_to_a_question(page: Page, agent: Server) -> None:
-    thread = begin(page, "Refund order 4711")
+    thread = begin(page, "Refund order 4712")
     expect(question(page)).to_be_visible()
     expect(box(page)).to_have_accessible_description(re.compile("goes on without it, and the question is dropped"))
     say(page, "What is 15% of 80?")
