@@ -247,6 +247,7 @@ def test_everybody_can_use_what_opens(
     expect(page.locator("dialog.palette")).to_be_visible()
     assert broken(page, axe) == [], "the palette"
     page.keyboard.press("Escape")
+    expect(page.locator("dialog.palette")).to_have_count(0)
     page.locator("#search").blur()
     page.keyboard.press("?")
     expect(page.locator("dialog.keys")).to_be_visible()
