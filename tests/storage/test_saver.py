@@ -500,6 +500,21 @@ async def test_values_of_the_same_bytes_are_told_apart(strict: SqliteSaver) -> N
     }
 
 
+@pytest.mark.parametrize("goes_on", [False, True])
+async def test_a_thread_that_was_deleted_can_come_again(tmp_path: Path, goes_on: bool) -> None:
+    """With what it said before, of which nothing is there any more; also by a graph that has not heard of it."""
+    said = checkpoint({"messages": [HumanMessage("a long message " * 50, id="1")]})
+    said["channel_versions"] = {"messages": "1"}
+    then = {**said, "id": checkpoint()["id"]} if goes_on else said
+    async with opened(tmp_path, serde=Serializer()) as ours:
+        await ours.aput(place("t"), said, {}, {})
+        await ours.adelete_thread("t")
+        await ours.aput(place("t", "", said["id"] if goes_on else None), then, {}, {})
+    async with opened(tmp_path, serde=Serializer()) as ours:
+        found = await ours.aget_tuple(place("t"))
+        assert found is not None and found.checkpoint["channel_values"] == said["channel_values"]
+
+
 async def test_what_cannot_be_stored_says_so_and_fails_nothing(tmp_path: Path) -> None:
     async with opened(tmp_path, serde=Serializer()) as saver:
         config = await saver.aput(place("t"), checkpoint({"v": [1, Opaque(), lambda: 1]}), {}, {})

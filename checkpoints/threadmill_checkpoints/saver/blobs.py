@@ -40,8 +40,11 @@ def holder(tx: Tx, thread_id: str, at: Holder | None = None) -> Holder:
     """`at` if that is still right; made when there is none. For a writing transaction."""
     row = owner(tx, thread_id)
     if row is None:
-        row = tx.one(
-            "INSERT INTO blob_owners (thread_id) VALUES (:thread_id) RETURNING owner, generation", thread_id=thread_id
+        row = tx.one(  # the number may be that of a thread that was deleted, which a `Holder` may still know
+            "INSERT INTO blob_owners (thread_id, generation) VALUES (:thread_id, :generation) "
+            "RETURNING owner, generation",
+            thread_id=thread_id,
+            generation=secrets.randbits(48),
         )
         assert row is not None
     if at is not None and (at.owner, at.generation) == (row["owner"], row["generation"]):

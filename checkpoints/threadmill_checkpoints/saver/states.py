@@ -107,7 +107,10 @@ def take_apart(
 
     def store(tx: Tx) -> bytes:
         tx.on_rollback(lambda: memory.forget(place))
-        by = blobs.holder(tx, place[0], memory.holders.get(place[0]))
+        before = memory.holders.get(place[0])
+        by = blobs.holder(tx, place[0], before)
+        if by is not before:  # the thread has lost something since
+            memory.entries.pop(place, None)
         _remember(memory.holders, place[0], by)
         old = _entries_of(tx, memory, place, parent) if None in found.values() else {}
         entries: dict[str, Entry] = {}
