@@ -82,6 +82,21 @@ async def test_a_crash_in_the_middle_of_an_answer(start_server: Any) -> None:
         assert {one["attempt"] for one in flights} <= {1, 2}
 
 
+async def test_a_crash_that_waits_for_a_choice_is_told_as_it_was_seen(start_server: Any) -> None:
+    own = start_server(THREADMILL_HEARTBEAT="0.2", THREADMILL_ON_CRASH="wait")
+    async with own.http as http, watched(http, 1) as thread:
+        said = {"messages": [{"role": "user", "content": "hi"}], "n_tokens": 100, "delay": 0.01}
+        await thread.command("run.start", assistant_id="chat", input=said)
+        while not (flight := (await thread.snapshot())["in_flight"]) or not flight["messages"]:
+            pass
+    own.restart()
+    async with own.http as http:
+        last = (await http.get(f"/threads/{thread.id}/snapshot")).json()
+        assert last["error"] == "RunCrashed: The server died while this run was running."
+        assert last["status"] == "interrupted"
+        assert shown(fold(await read(http, thread.id))) == shown(last)
+
+
 async def test_what_is_in_flight(busy: Server) -> None:
     async with busy.http as http, watched(http, 0) as thread:
         said = {"messages": [{"role": "user", "content": "wait wait"}]}

@@ -109,6 +109,8 @@ async def test_twice_is_once(http: httpx.AsyncClient) -> None:
     assert (await stop(http, thread))["error"] == "no_such_run"
     tools = [("tool", STOPPED), ("tool", "waited a little")]
     assert await said(http, thread) == [("human", "wait wait_a_little"), ("ai", "Waiting. "), *tools]
+    answered = (await http.get(f"/threads/{thread}/state")).json()["values"]["messages"][2:]
+    assert [one["response_metadata"].get("finish_reason") for one in answered] == ["stopped", None]
     await goes_on(http, thread)
 
 

@@ -108,3 +108,21 @@ def start_run(server: Remote, thread: str, text: str, assistant: str = "agent", 
         httpx.post(f"{server.url}/threads/{thread}/runs", json=body, timeout=30).raise_for_status().json()
     )
     return made
+
+
+def grows(page: Page, before: str) -> str:
+    """What the answer says now: what it said before, and perhaps more."""
+    now = squeezed(last(page).locator(".markdown").inner_text())
+    assert now.startswith(before), f"{now!r} lost something of {before!r}"
+    return now
+
+
+def spoke(page: Page) -> None:
+    """Some words of the story are there."""
+    expect(last(page).locator(".markdown")).to_contain_text(re.compile(r"(\w+\W+){8}"))
+
+
+def titled(server: Remote, *titles: str) -> list[str]:
+    """Threads with a title and nothing else; the last is the newest."""
+    made = [httpx.post(f"{server.url}/threads", json={"title": one}, timeout=30).raise_for_status() for one in titles]
+    return [one.json()["thread_id"] for one in made]

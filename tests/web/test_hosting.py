@@ -58,6 +58,7 @@ def test_who_has_to_log_in_is_asked_and_stays_logged_in(browser: Browser, guarde
     page.get_by_role("button", name="Log in").click()
     expect(page.get_by_role("button", name="Log out")).to_be_visible()
     expect(page.get_by_text("Knows of orders.")).to_be_visible()
+    expect(page.get_by_text("No conversations yet.")).to_be_visible()
     say(page, "What is 15% of 80?")
     expect(page).to_have_url(re.compile(r"/desk/chat/t/[0-9a-f-]{36}$"))
     expect(last(page)).to_contain_text("12")

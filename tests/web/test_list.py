@@ -8,13 +8,7 @@ import httpx
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 from serving import Server
 
-from tests.web.talking import item
-
-
-def titled(server: Server, *titles: str) -> list[str]:
-    """Threads with a title and nothing else; the last is the newest."""
-    made = [httpx.post(f"{server.url}/threads", json={"title": one}, timeout=30).raise_for_status() for one in titles]
-    return [one.json()["thread_id"] for one in made]
+from tests.web.talking import item, titled
 
 
 def do(page: Page, thread: str, what: str) -> None:

@@ -13,6 +13,7 @@ from tests.web.talking import (
     begin,
     box,
     done,
+    grows,
     item,
     kept,
     last,
@@ -20,23 +21,12 @@ from tests.web.talking import (
     lose,
     say,
     snapshot,
+    spoke,
     squeezed,
     start_run,
 )
 
 STORY = "Tell me a story of 150 words"
-
-
-def grows(page: Page, before: str) -> str:
-    """What the answer says now: what it said before, and perhaps more."""
-    now = squeezed(last(page).locator(".markdown").inner_text())
-    assert now.startswith(before), f"{now!r} lost something of {before!r}"
-    return now
-
-
-def spoke(page: Page) -> None:
-    """Some words of the story are there."""
-    expect(last(page).locator(".markdown")).to_contain_text(re.compile(r"(\w+\W+){8}"))
 
 
 def now(page: Page) -> None:
@@ -57,6 +47,8 @@ def test_a_thread_that_one_leaves_and_comes_back_to_goes_on(page: Page, agent: S
         item(page, story).get_by_role("link").click()
         spoke(page)
         text = grows(page, text)
+        expect(page.get_by_role("button", name="Stop")).to_be_visible()
+        expect(box(page)).to_have_accessible_description(re.compile("background when you leave"))
     done(page)
     assert grows(page, text) == squeezed(answer_of(agent, story))
     assert page.locator("article.ai").count() == 1
@@ -108,11 +100,19 @@ def test_an_idle_device_sees_what_another_starts_and_can_stop_it(
 def test_the_list_tells_how_each_thread_is_getting_on(page: Page, agent: Server) -> None:
     page.goto("/")
     expect(box(page)).to_be_visible()
-    threads = {name: str(uuid.uuid4()) for name in ("running", "waiting", "unread")}
+    threads = {name: str(uuid.uuid4()) for name in ("running", "queued", "waiting", "failed", "unread")}
     start_run(agent, threads["running"], "Tell me a story of 2000 words")
     start_run(agent, threads["waiting"], "Refund order 4655")
     start_run(agent, threads["unread"], "What is 15% of 80?")
-    words = {"running": "Running", "waiting": "Needs you", "unread": "New answer"}
+    start_run(agent, threads["failed"], "please fail", "odd")
+    start_run(agent, threads["queued"], "later", after_seconds=3600)
+    words = {
+        "running": "Running",
+        "queued": "Queued",
+        "waiting": "Needs you",
+        "failed": "Failed",
+        "unread": "New answer",
+    }
     for name, thread in threads.items():
         expect(item(page, thread)).to_have_attribute("data-state", name)
         expect(item(page, thread)).to_contain_text(words[name])

@@ -74,3 +74,6 @@ def test_a_conversation(page: Page) -> None:
     shown = log.inner_text()
     page.reload()
     expect(log).to_have_text(shown, use_inner_text=True)
+    tool.locator("summary").press("Enter")
+    expect(tool.get_by_text("Arguments")).to_be_visible()
+    expect(tool).to_contain_text(re.compile(r'"order_id": "4711".*"status"', re.DOTALL))

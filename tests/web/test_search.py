@@ -35,6 +35,7 @@ def test_a_hit_opens_its_message_also_on_another_branch(page: Page, agent: Serve
     hits = page.get_by_role("region", name="Found in conversations").get_by_role("link")
     expect(hits.first).to_contain_text("zeppelins")
     box.fill("marmalade")
+    expect(page.get_by_text("No title has this.")).to_be_visible()
     hit = hits.filter(has_text="You")
     expect(hit.locator("mark")).to_have_text("marmalade")
     hit.click()

@@ -14,6 +14,7 @@ from threadmill.api.queue import listed
 from threadmill.api.wire import Here, Me, Route, json
 from threadmill.errors import NotFound
 from threadmill.ids import parse_id
+from threadmill.runs import recovery
 from threadmill.runs import run as runs
 from threadmill.runtime import Runtime
 from threadmill.scope import ALL, Scope
@@ -89,7 +90,7 @@ def _stored(tx: Tx, scope: Scope, thread_id: str, reader: str) -> _Stored:
         **view.EMPTY,
         "values": compact(orjson.loads(row.values)) if row.values is not None else None,
         "status": _status(last, outcome),
-        "error": f"{last.error['error']}: {last.error['message']}" if last and _failed(last) and last.error else None,
+        "error": _error(last) if last else None,
         "interrupts": [one.shown() for one in interrupts.of_thread(tx, thread_id)],
         "cursor": after,
     }
@@ -99,6 +100,13 @@ def _stored(tx: Tx, scope: Scope, thread_id: str, reader: str) -> _Stored:
 
 def _failed(run: runs.Run) -> bool:
     return run.status in ("error", "timeout")
+
+
+def _error(run: runs.Run) -> str | None:
+    """As its end told it. A stop is told without."""
+    if run.error is None or not (_failed(run) or run.error["error"] == recovery.CRASHED):
+        return None
+    return f"{run.error['error']}: {run.error['message']}"
 
 
 def _status(last: runs.Run | None, outcome: str) -> str | None:

@@ -103,7 +103,8 @@ def _calls(message: BaseMessage) -> list[dict[str, Any]]:
 def _answer(call: dict[str, Any], result: Any, reason: str) -> ToolMessage:
     named: dict[str, Any] = {"tool_call_id": call["id"], "name": call.get("name")}
     if result is None:
-        return ToolMessage(reason, status="error", **named)
+        known = {"response_metadata": {"finish_reason": "stopped"}} if reason == STOPPED else {}
+        return ToolMessage(reason, status="error", **known, **named)
     if isinstance(result, dict) and result.get("type") == "tool":
         status = "error" if result.get("status") == "error" else "success"
         more = {name: result[name] for name in ("id", "artifact") if result.get(name) is not None}

@@ -1,8 +1,9 @@
-"""A graph that fails, asks several things, takes many steps, and says what a page finds hard to show."""
+"""A graph that fails, asks several things, takes many steps, says much, and says what a page finds hard to show."""
 
 import asyncio
 from typing import Annotated, Any
 
+from langchain_core.language_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, AnyMessage, ToolCall
 from langchain_core.tools import tool
 from langgraph.graph import END, START, StateGraph
@@ -42,11 +43,19 @@ async def first(state: State) -> dict[str, Any]:
     return {"messages": [AIMessage("One step is done.")]} if "fail" in state["messages"][-1].text else {}
 
 
+async def flood(words: int) -> AIMessage:
+    """As fast as it can be written."""
+    text = " ".join(f"w{n}" + ("\n\n" if n % 80 == 79 else "") for n in range(words))
+    return await GenericFakeChatModel(messages=iter([AIMessage(text)])).ainvoke("")
+
+
 async def second(state: State) -> dict[str, Any]:
     asked = next(one for one in reversed(state["messages"]) if one.type == "human")
     if "fail" in asked.text and str(asked.id) not in failed:
         failed.add(str(asked.id))
         raise ValueError("the mill stands still")
+    if "flood" in asked.text:
+        return {"messages": [await flood(int(asked.text.split()[-1]))]}
     if "pictures" in asked.text:
         return {"messages": [AIMessage(PICTURES)]}
     return {"messages": [AIMessage(HARD if "hard" in asked.text else "It turns again.")]}
@@ -62,13 +71,15 @@ async def turn(wheel: str) -> str:
     """Turn a wheel, unless it is stuck."""
     if wheel == "stuck":
         raise OSError("the wheel is stuck")
+    if wheel == "slow":
+        await asyncio.sleep(60)
     return f"{wheel} turns"
 
 
 def call(state: State) -> dict[str, Any]:
-    calls = [
-        ToolCall(name="turn", args={"wheel": one}, id=f"{state['messages'][-1].id}-{one}") for one in ("big", "stuck")
-    ]
+    asked = state["messages"][-1]
+    wheels = ("big", "slow") if "slow" in asked.text else ("big", "stuck")
+    calls = [ToolCall(name="turn", args={"wheel": one}, id=f"{asked.id}-{one}") for one in wheels]
     return {"messages": [AIMessage("", tool_calls=calls)]}
 
 

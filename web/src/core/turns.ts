@@ -159,7 +159,8 @@ function step(
 ): Step {
   const answer = answers.get(call.id)
   const flying = live.get(call.id) ?? null
-  const done = answer ? (answer.status === 'error' ? 'error' : 'finished') : null
+  const failed = answer?.response_metadata?.finish_reason === 'stopped' ? 'stopped' : 'error'
+  const done = answer ? (answer.status === 'error' ? failed : 'finished') : null
   const now = flying?.status ?? (running && !asked.has(call.id) ? 'running' : 'waiting')
   const told: Json = flying?.output?.content ?? flying?.output
   const shown = answer ? textOf(answer.content) : (flying?.message ?? (told === undefined ? null : plain(told)))

@@ -14,9 +14,12 @@ export interface Window {
   items: VirtualItem[]
   height: number
   to: (index: number, align?: 'start' | 'end' | 'auto') => void
+  /** Where it begins, as far as is known: rows that were not seen have the height they are thought to have. */
+  start: (index: number) => number
+  /** The first that is seen. */
+  first: () => VirtualItem | undefined
   /** A row that measures itself, as a ref. */
   measure: (element: Element | null) => void
-  all: Virtualizer<HTMLElement, Element>
 }
 
 export interface WindowOptions {
@@ -57,7 +60,8 @@ export function useWindow(
     items: all.getVirtualItems(),
     height: all.getTotalSize(),
     to: (index, align = 'auto') => all.scrollToIndex(index, { align }),
+    start: (index) => all.measurementsCache[index]?.start ?? 0,
+    first: () => all.getVirtualItems().find((one) => one.end > (box.current?.scrollTop ?? 0)),
     measure: all.measureElement,
-    all,
   }
 }

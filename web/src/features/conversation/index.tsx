@@ -13,7 +13,7 @@ import { Button } from '../../ui/button.tsx'
 import { Icon } from '../../ui/icon.tsx'
 import { useWindow } from '../../ui/window.ts'
 import './conversation.css'
-import { places } from './places.ts'
+import { places, type Place } from './places.ts'
 import { start } from './timings.ts'
 import { Turn } from './turn.tsx'
 import { t } from './words.ts'
@@ -52,9 +52,11 @@ function Log({ id, list }: { id: string; list: ReturnType<typeof turns> }) {
   const coming = list.some((one) => one.letter?.state === 'sent')
   const busy = flight !== null || coming || list.some((one) => one.letter?.state === 'new' || one.letter?.state === 'waiting')
   const box = useRef<HTMLDivElement>(null)
-  const stuck = useRef(true)
+  const aim = useRef<Place | null>(places.get(id) ?? null) // where one was, until a person goes on from there
+  const aimed = useRef(0)
+  const stuck = useRef(aim.current === null)
   const height = useRef(0)
-  const away = useSignal(false)
+  const away = useSignal(!stuck.current)
   const view = useWindow(box, list.length, (index) => guess(list[index]?.text.length ?? 0), {
     key: (index) => list[index]?.key ?? String(index),
     overscan: list.length <= FEW ? FEW : 3,
@@ -69,40 +71,47 @@ function Log({ id, list }: { id: string; list: ReturnType<typeof turns> }) {
   useLayoutEffect(follow)
   useLayoutEffect(() => {
     const element = box.current!
-    const kept = places.get(id)
-    if (kept !== undefined) {
-      stuck.current = false
-      element.scrollTop = kept
-      away.value = true
-    }
     const watcher = new ResizeObserver(follow)
     watcher.observe(element)
     watcher.observe(element.firstElementChild!)
     return () => watcher.disconnect()
   }, [id])
+  useLayoutEffect(() => {
+    const element = box.current!
+    const place = list.findIndex((one) => one.key === aim.current?.turn)
+    if (place < 0) return
+    element.scrollTop = view.start(place) + aim.current!.above
+    aimed.current = element.scrollTop
+  })
   const seeking = sought.value?.thread === id
   useLayoutEffect(() => {
     const turn = seeking ? arrive(id) : null
     const place = list.findIndex((one) => one.key === turn)
     if (place < 0) return
     stuck.current = false
+    aim.current = null
     view.to(place, 'start')
     requestAnimationFrame(() => box.current?.querySelector<HTMLElement>(`[data-index="${place}"] article`)?.focus({ preventScroll: true }))
   })
 
   const scrolled = () => {
-    const element = box.current!
+    const element = box.current
+    if (!element) return // it was told late
+    if (Math.abs(element.scrollTop - aimed.current) > 2) aim.current = null
     const left = element.scrollHeight - element.scrollTop - element.clientHeight
     // Only a person scrolls up; what grows below does not.
     if (left < NEAR) stuck.current = true
     else if (element.scrollTop < height.current - 2) stuck.current = false
     height.current = element.scrollTop
     away.value = !stuck.current
+    const first = view.first()
+    const turn = list[first?.index ?? -1]?.key
     if (stuck.current) places.delete(id)
-    else places.set(id, element.scrollTop)
+    else if (first && turn && !aim.current) places.set(id, { turn, above: element.scrollTop - first.start })
   }
   const latest = () => {
     stuck.current = true
+    aim.current = null
     places.delete(id)
     view.to(list.length - 1, 'end')
     follow()

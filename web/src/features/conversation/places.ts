@@ -1,7 +1,13 @@
 /** Where one was in each conversation that one has left in its middle; those left at their end follow it. */
 
-const KEY = 'threadmill.places'
-const kept = new Map<string, number>(JSON.parse(sessionStorage.getItem(KEY) ?? '[]'))
+/** A turn, and how far it reaches above the upper edge: heights are only known of what was seen. */
+export interface Place {
+  turn: string
+  above: number
+}
+
+const KEY = 'threadmill.turns'
+const kept = new Map<string, Place>(JSON.parse(sessionStorage.getItem(KEY) ?? '[]'))
 
 let storing = 0
 
@@ -11,9 +17,9 @@ function store(): void {
 }
 
 export const places = {
-  get: (id: string): number | undefined => kept.get(id),
-  set(id: string, at: number): void {
-    kept.set(id, at)
+  get: (id: string): Place | undefined => kept.get(id),
+  set(id: string, place: Place): void {
+    kept.set(id, place)
     store()
   },
   delete(id: string): void {

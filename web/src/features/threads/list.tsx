@@ -2,7 +2,7 @@ import { computed } from '@preact/signals'
 import { useLayoutEffect, useReducer, useRef } from 'preact/hooks'
 import { drawer } from '../../app/drawer.ts'
 import { language } from '../../app/lang.ts'
-import { archive, listed, pinnedAt } from '../../app/list.ts'
+import { archive, filters, listed, pinnedAt } from '../../app/list.ts'
 import { current, open } from '../../app/route.ts'
 import { listKnown } from '../../app/rows.ts'
 import type { Row } from '../../core/wire.ts'
@@ -56,7 +56,7 @@ export function List() {
     next.current = null
     element.focus()
   })
-  if (!all.length) return <p class="side-empty">{listKnown.value === null ? t('loading') : t(archive.value ? 'nothing' : 'none')}</p>
+  if (!all.length) return <p class="side-empty">{t(why())}</p>
 
   const focus = (id: string | undefined) => {
     if (id === undefined) return
@@ -87,6 +87,12 @@ export function List() {
       </ul>
     </nav>
   )
+}
+
+function why(): 'loading' | 'unmatched' | 'nothing' | 'none' {
+  if (listKnown.value === null) return 'loading'
+  if (Object.keys(filters.value).length) return 'unmatched'
+  return archive.value ? 'nothing' : 'none'
 }
 
 /** With a key, on the one that has the focus; whether there is something to do. */
