@@ -30,6 +30,7 @@ BLOCK = re.compile(
 )
 SECONDS = 60
 PORT = "2024"
+QUICK = {"THREADMILL_DEMO_DELAY_MS": "0"}  # the default agent, without its pauses
 
 
 @dataclass(frozen=True)
@@ -65,9 +66,8 @@ OBJECTS = [example for example in ALL if example.language == "json"]
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The default agent, as `make run` serves it, without its pauses."""
-    env = {"THREADMILL_DEMO_DELAY_MS": "0"}
-    server = Server(tmp_path_factory.mktemp("docs") / "data", ROOT / "langgraph.json", env).start()
+    """As `make run` serves it."""
+    server = Server(tmp_path_factory.mktemp("docs") / "data", ROOT / "langgraph.json", QUICK).start()
     yield server
     server.kill()
 
@@ -77,7 +77,7 @@ def run(example: Example, folder: Path, port: int | str, url: str) -> str:
     command = {"python": [sys.executable, "-c", code], "bash": ["bash", "-eu", "-c", code]}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("THREADMILL_")}
-    env = {**inherited, "PATH": path, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
+    env = {**inherited, "PATH": path, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8", **QUICK}
     done = subprocess.run(
         command[example.language], cwd=folder, env=env, capture_output=True, text=True, timeout=SECONDS
     )

@@ -243,9 +243,9 @@ async def test_pause_and_resume_lose_nothing(place: Thread) -> None:
 
 async def test_a_message_is_put_into_a_running_run(place: Thread) -> None:
     """One superstep is left when it comes; else it begins a run of its own."""
-    run_id = await place.start("strict", said("talk"))
+    run_id = await place.start("strict", said("tell 100"))
     await place.read(lambda one: one["method"] == "messages")
-    injected = await place.ask("input.inject", message={"role": "user", "content": "short please"})
+    injected = await place.ask("input.inject", message={"role": "user", "content": "short"})
     assert injected["run_id"] == run_id
     told = await place.read(ends(2))
     assert injected["message_id"] in [one["id"] for one in of(told, "values")[-1]["messages"]]
