@@ -143,7 +143,7 @@ def test_a_build_that_fails_leaves_the_page_and_its_reason(checkout: Path, how: 
     package = checkout / "server" / "threadmill"
     (package / "page").mkdir()
     (package / "page" / "manifest.json").write_text('{"stamp": "old", "files": []}')
-    (checkout / "web" / "package-lock.json").write_text("{}")  # npm refuses at once, whatever the network is like
+    (checkout / "web" / "package-lock.json").write_text("broken")  # npm refuses at once, and asks nobody
     assert build(checkout, how, PATH="/nowhere").returncode == code
     assert (package / "page" / "manifest.json").exists()
     assert (package / "page.log").exists() == (how != "skip")
@@ -155,5 +155,5 @@ def test_a_page_of_these_sources_needs_no_node(checkout: Path) -> None:
     shutil.copytree(served.FOLDER, package / "page")
     assert build(checkout, "require", PATH="/nowhere").returncode == 0
     (checkout / "web" / "src" / "main.tsx").write_text("broken")
-    (checkout / "web" / "package-lock.json").write_text("{}")
+    (checkout / "web" / "package-lock.json").write_text("broken")
     assert build(checkout, "require", PATH="/nowhere").returncode == 1
