@@ -26,13 +26,14 @@ async def test_who_does_not_read_is_closed_and_loses_nothing(serve: Callable[...
             async with mux(strict, sock=plug, max_queue=1) as slow:
                 await slow.ask("subscription.subscribe", thread_id=thread.id, channels=CHANNELS)
                 for _ in range(RUNS):  # more than the buffers of the server and of both kernels hold
-                    await thread.start("echo", said(noise(2 * MIB)))
+                    await thread.start("echo", said(noise(MIB)))
 
                 async def dropped() -> bool:
                     lines = (await http.get("/metrics")).text.splitlines()
                     return 'threadmill_open_streams{kind="socket"} 0.0' in lines
 
                 await until(dropped, within=60)  # while others are served, and the runs go on
+                plug.setsockopt(sockets.SOL_SOCKET, sockets.SO_RCVBUF, MIB)  # what is under way may come quickly now
                 with pytest.raises(ConnectionClosed) as closed:
                     while True:
                         told.append(json.loads(await slow.connection.recv()))
