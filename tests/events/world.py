@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import orjson
 import pytest
+import tables
 
 from threadmill import threads
 from threadmill.events import log as module
@@ -109,6 +110,7 @@ class World:
 
     def __init__(self, folder: Path) -> None:
         self.file = folder / "log.sqlite"
+        tables.begin(self.file)
         self.process = Process(self.file)
         self.followers: list[Follower] = []
         self.run: dict[str, str] = {}

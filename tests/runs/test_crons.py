@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+import tables
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -43,6 +44,8 @@ class Office:
 
     def __init__(self, file: Path, now: datetime = NOON) -> None:
         self.file, self.now = file, now
+        if not file.exists():
+            tables.begin(file)
         self.database = self.open()
 
     def open(self) -> SqliteDatabase:
