@@ -38,7 +38,7 @@ test: install ## The whole suite
 
 chaos: install ## Crashes, power cuts, cuts, stops, full disks and crowds, the long form; prints its counts, and a seed that repeats it
 	THREADMILL_CHAOS=long THREADMILL_KILLS=100 THREADMILL_STOPS=500 THREADMILL_LEDGER_KILLS=100 \
-		$(BIN)/pytest tests/chaos tests/crash/test_kill.py tests/crash/test_durability.py tests/stop tests/ledger tests/web/test_gates.py tests/web/test_topics.py -n $(JOBS)
+		$(BIN)/pytest tests/chaos tests/crash/test_kill.py tests/crash/test_durability.py tests/stop tests/ledger tests/web/test_gates.py tests/web/test_topics.py tests/web/test_ways_on.py -n $(JOBS)
 
 check: install ## Format, lint, types, import rules
 	$(BIN)/ruff format --check

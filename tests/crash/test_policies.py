@@ -210,3 +210,25 @@ async def test_a_choice_outlives_another_crash(server: Server) -> None:
         assert went_on == [human, ("ai", kept[0]), ("ai", WHOLE.removeprefix(kept[0]))]
         assert anew == [human, ("ai", WHOLE)]
         assert as_it_was == [human, ("ai", kept[2])]
+
+
+async def test_who_stops_what_goes_on_keeps_all_that_was_seen(server: Server) -> None:
+    talks = {choice: Talk({"on_crash": "wait"}) for choice in ("continue", "regenerate")}
+    await killed(server, list(talks.values()), 6)
+    async with server.http as http:
+        for choice, talk in talks.items():
+            await ended(http, talk.thread, talk.run)
+            kept = text_of(await replayed(http, talk.thread, talk.run))
+            path = f"/threads/{talk.thread}/runs/{talk.run}/recover"
+            run = (await http.post(path, json={"choice": choice})).json()["run_id"]
+
+            async def speaks(thread: str = talk.thread) -> bool:
+                flight = (await http.get(f"/threads/{thread}/snapshot")).json()["in_flight"]
+                return bool(flight and any(len(one["text"].split()) > 5 for one in flight["messages"]))
+
+            await until(speaks)
+            await http.post(f"/threads/{talk.thread}/runs/{run}/cancel?action=stop&wait=1")
+            seen = text_of(await replayed(http, talk.thread, run))
+            before = [("ai", kept)] if choice == "continue" else []
+            assert await said(http, talk.thread) == [("human", QUESTION), *before, ("ai", seen)]
+            assert len(seen.split()) > 5

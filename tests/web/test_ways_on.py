@@ -1,6 +1,7 @@
 """Whatever stopped a conversation, it goes on: after Stop, after a refusal, after a crash, and after a cut."""
 
 import asyncio
+import os
 import re
 import threading
 import uuid
@@ -27,7 +28,8 @@ from tests.web.talking import (
     start_run,
 )
 
-SLACK = 5  # the machine that tests may be busy with something else
+# The machine that runs the suite may be busy with something else.
+SLACK = 1 if os.environ.get("THREADMILL_CHAOS") == "long" else 5
 
 
 def test_stop_ends_a_tool_and_its_card(page: Page, agent: Server) -> None:
@@ -46,6 +48,8 @@ def test_stop_ends_a_tool_and_its_card(page: Page, agent: Server) -> None:
     expect(cards.nth(1)).to_have_attribute("data-status", "stopped")
     cards.nth(0).locator("summary").press("Enter")
     expect(cards.nth(0)).to_contain_text(re.compile(r'"wheel": "big".*big turns', re.DOTALL))
+    expect(cards.nth(0)).to_contain_text('"password": "•••"')
+    expect(log(page)).not_to_contain_text("sesame")
     say(page, "go on")
     expect(last(page)).to_contain_text("It turns again.")
     said = snapshot(agent, thread)["messages"]
@@ -105,32 +109,40 @@ def test_what_the_server_refuses_is_sent_again_or_taken_back(page: Page, agent: 
     expect(page.locator("article.human")).to_have_count(1)
 
 
-CHOICES = ("Keep what was said", "Let it go on", "Answer again", "Discard the turn")
+CHOICES = {
+    "Keep what was said": ["human", "ai"],
+    "Let it go on": ["human", "ai", "ai"],
+    "Answer again": ["human", "ai"],
+    "Discard the turn": [],
+}
 
 
 def test_after_a_crash_a_person_chooses(page: Page, agent: Server) -> None:
     threads = {choice: str(uuid.uuid4()) for choice in CHOICES}
     page.goto("/")
-    parts = {}
     for thread in threads.values():
-        start_run(agent, thread, "Tell me a story of 90 words", on_crash="wait")
-    item(page, thread).get_by_role("link").click()
-    spoke(page)
+        start_run(agent, thread, "Tell me a story of 3000 words", on_crash="wait")
+    for thread in threads.values():
+        item(page, thread).get_by_role("link").click()
+        spoke(page)
     agent.kill()
     agent.start()
     page.evaluate("dispatchEvent(new Event('online'))")
+    failure = page.get_by_role("alert").filter(has_text="The server stopped while it answered.")
     for choice, thread in threads.items():
         item(page, thread).get_by_role("link").click()
-        failure = page.get_by_role("alert").filter(has_text="The server stopped while it answered.")
         expect(failure.get_by_role("button")).to_have_text([*CHOICES])
         failure.get_by_role("button", name=choice).click()
         expect(failure).to_have_count(0)
-        if choice == CHOICES[3]:
-            expect(page.locator("article")).to_have_count(0)
-        else:
-            done(page)
-        parts[choice] = [one["type"] for one in snapshot(agent, thread)["messages"]]
-    assert [*parts.values()] == [["human", "ai"], ["human", "ai", "ai"], ["human", "ai"], []]
+        stop = page.get_by_role("button", name="Stop")
+        if choice in ("Let it go on", "Answer again"):
+            expect(stop).to_be_visible()
+            expect(page.locator("article.ai")).to_have_count(CHOICES[choice].count("ai"))
+            spoke(page)
+            stop.click()
+        expect(page.locator("article")).to_have_count(len(CHOICES[choice]))
+        expect(stop).to_have_count(0)
+        assert [one["type"] for one in snapshot(agent, thread)["messages"]] == CHOICES[choice], choice
     say(page, "What is 15% of 80?")
     expect(last(page)).to_contain_text("12")
 

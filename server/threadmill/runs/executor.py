@@ -268,7 +268,8 @@ class Executor:
         run = attempt.run
         if own or await self.database.read(self._commanded, run.thread_id, run.run_id):
             return given
-        said = await closing.going_on(graph, _place(run), run, await attempt.told())
+        told = [event for event in await attempt.told() if event.run_id == recovery.earlier(run)]
+        said = await closing.going_on(graph, _place(run), run, told)
         if said is None:
             return given
         if not isinstance(given, Command):

@@ -265,10 +265,12 @@ class Worker:
                 return False
 
     async def _told(self, run: Run) -> list[Event]:
-        """What the newest attempt of the run recorded, or of the one that it recovers."""
-        of = await self._database.read(runs.find, ALL, recovery.earlier(run)) or run
-        found = await self._log.read(run.thread_id, (of.first_seq or 1) - 1)
-        return _newest_attempt([event for event in found if event.run_id == of.run_id])
+        """What the newest attempt recorded, behind that of the run that it recovers, unless it says that anew."""
+        of, choice = recovery.of(run) or (run.run_id, "regenerate")
+        first = (await self._database.read(runs.find, ALL, of) or run).first_seq
+        found = await self._log.read(run.thread_id, (first or 1) - 1)
+        these = [run.run_id] if choice == "regenerate" else [of, run.run_id]
+        return [one for run_id in these for one in _newest_attempt([e for e in found if e.run_id == run_id])]
 
     def _release(self, run_id: str) -> None:
         self._running.pop(run_id, None)

@@ -67,7 +67,7 @@ async def ask(state: dict[str, Any]) -> dict[str, Any]:
 
 
 @tool
-async def turn(wheel: str) -> str:
+async def turn(wheel: str, password: str) -> str:
     """Turn a wheel, unless it is stuck."""
     if wheel == "stuck":
         raise OSError("the wheel is stuck")
@@ -79,7 +79,7 @@ async def turn(wheel: str) -> str:
 def call(state: State) -> dict[str, Any]:
     asked = state["messages"][-1]
     wheels = ("big", "slow") if "slow" in asked.text else ("big", "stuck")
-    calls = [ToolCall(name="turn", args={"wheel": one}, id=f"{asked.id}-{one}") for one in wheels]
+    calls = [ToolCall(name="turn", args={"wheel": one, "password": "sesame"}, id=f"{asked.id}-{one}") for one in wheels]
     return {"messages": [AIMessage("", tool_calls=calls)]}
 
 

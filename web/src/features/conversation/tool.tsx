@@ -1,5 +1,6 @@
 import { useSignal } from '@preact/signals'
 import { useEffect } from 'preact/hooks'
+import { veiled } from '../../core/secrets.ts'
 import { plain, type Step } from '../../core/turns.ts'
 import { CopyButton } from '../../ui/copy.tsx'
 import { Icon, type IconName } from '../../ui/icon.tsx'
@@ -38,7 +39,7 @@ export function ToolCard({ thread, step }: { thread: string; step: Step }) {
         )}
         <Took thread={thread} step={step} />
       </summary>
-      <Part label={t('arguments')} text={pretty(call.args)} />
+      <Part label={t('arguments')} text={pretty(veiled(call.args))} />
       <Pictures sources={step.images} />
       {step.result !== null && <Part label={t('result')} text={pretty(step.result)} />}
     </details>
