@@ -32,7 +32,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.path, reverse=True)  # short ones, of api, come last: no worker has to be idle then
+    items.sort(key=lambda item: item.path, reverse=True)  # short ones, of api, come late: no worker has to be idle then
+    # Playwright's loop runs on in its worker, where no other can run any more: the page comes after all others.
+    items.sort(key=lambda item: item.path.parent.name == "web")
     for item in items:
         if item.path.parent.name in BLACK_BOX:  # a frozen stream must fail, not hang the suite
             item.add_marker(pytest.mark.timeout(60))
