@@ -186,6 +186,7 @@ class Connection:
         self._sending = asyncio.Lock()
         self._over: asyncio.Future[tuple[int, str]] = asyncio.get_running_loop().create_future()
         self._following: dict[str, asyncio.Task[None]] = {}
+        self._beside = subscriptions.Beside()
         self._expiring: asyncio.Task[None] | None = None
         self._id = new_id()
 
@@ -265,7 +266,7 @@ class Connection:
         return await answer(self._here, self._me, thread_id, asked, self._id), {}
 
     async def _subscribe(self, asked: Command) -> Reply:
-        begun = await subscriptions.begin(self._here, self._me, asked, self._room(), self._thread_id)
+        begun = await subscriptions.begin(self._here, self._me, asked, self._room(), self._beside, self._thread_id)
         result: dict[str, Any] = {"subscription_id": next(iter(begun.frames), None), "replayed_events": begun.replayed}
         if self._thread_id is None:
             result |= {"subscriptions": begun.subscriptions, "missing": begun.missing}

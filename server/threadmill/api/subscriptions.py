@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakValueDictionary
 
 import orjson
 from fastapi import APIRouter, Request, Response
@@ -18,6 +19,7 @@ from threadmill.ids import new_id, parse_id
 from threadmill.jsonable import dumps
 from threadmill.runtime import Runtime
 from threadmill.streaming import simple, sse, v2
+from threadmill.streaming.abreast import Abreast
 from threadmill.streaming.commands import Command, Refused
 
 router = APIRouter(tags=["Event Protocol"], route_class=Route)
@@ -26,6 +28,7 @@ IDLE_S = 60.0  # between two looks at a silent thread; something else keeps the 
 AHEAD = 16  # frames that are ready before the client took the last ones
 EVERYTHING = {"channels": list(v2.CHANNELS)}
 Frames = dict[str, AsyncIterator[bytes]]  # of the subscriptions that a command begins, by their id
+Beside = WeakValueDictionary[str, Abreast]  # those of one connection, by their thread
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,7 @@ class Begun:
     frames: Frames
 
 
-async def begin(here: Runtime, me: Caller, asked: Command, room: int, only: str | None = None) -> Begun:
+async def begin(here: Runtime, me: Caller, asked: Command, room: int, beside: Beside, only: str | None = None) -> Begun:
     """`{channels, namespaces, depth, since, profile}` with a `thread_id`, or with `cursors` of many: then those that
     are not the caller's are `missing`. `only` is the thread of a connection that has one, and names none in its frames.
     """
@@ -65,7 +68,7 @@ async def begin(here: Runtime, me: Caller, asked: Command, room: int, only: str 
         replayed += await here.events.count(thread_id, from_here, known, wanted)
         begun.subscriptions[thread_id] = name = new_id()
         profile = simple.Profile(thread_id) if plain else None
-        begun.frames[name] = _follow(here, name, thread_id, after, wanted, profile, named=only is None)
+        begun.frames[name] = _follow(here, name, thread_id, after, wanted, profile, beside, named=only is None)
     return Begun(begun.subscriptions, begun.missing, replayed, highest, begun.frames)
 
 
@@ -81,20 +84,25 @@ async def _follow(
     since: int | None,
     wanted: v2.Wanted,
     plain: simple.Profile | None,
+    beside: Beside,
     *,
     named: bool,
 ) -> AsyncIterator[bytes]:
     tail = b',"thread_id":"%s","subscription_id":"%s"}' % (thread_id.encode(), name.encode())
-    async for batch in here.events.follow(thread_id, since, IDLE_S):
-        for envelope in batch:
-            if not wanted.takes(envelope):
-                continue
-            if plain is not None:
-                for frame in plain(envelope):
-                    yield frame
-            else:
-                frame = envelope.json()
-                yield frame[:-1] + tail if named else frame
+    abreast = beside.setdefault(thread_id, Abreast())
+    with abreast.joined(name, since or 0) as others:
+        async for batch in here.events.follow(thread_id, since, IDLE_S):
+            for envelope in batch:
+                if v2.ends(envelope):
+                    await others(envelope.seq)
+                if not wanted.takes(envelope):
+                    continue
+                if plain is not None:
+                    for frame in plain(envelope):
+                        yield frame
+                else:
+                    frame = envelope.json()
+                    yield frame[:-1] + tail if named else frame
     if not here.log.closing:
         yield dumps({"type": "subscription.ended", "subscription_id": name, "thread_id": thread_id})
 
@@ -127,7 +135,7 @@ async def _begin(here: Runtime, me: Caller, asked: Command) -> tuple[dict[str, A
     room = here.settings.max_subscriptions
     listed = asked.typed("feed", dict)
     if "cursors" in asked.params or "thread_id" in asked.params:
-        begun = await begin(here, me, asked, room)
+        begun = await begin(here, me, asked, room, Beside())
         if not begun.frames and listed is None:
             raise NotFound(f"Thread with ID {begun.missing[0]} not found")
         ready |= {"subscriptions": begun.subscriptions, "missing": begun.missing, "replayed_events": begun.replayed}

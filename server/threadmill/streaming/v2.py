@@ -397,14 +397,18 @@ class Reader:
         return Projection(run_id, run.graph_id if run is not None else "")
 
 
+def ends(one: Envelope) -> bool:
+    """An end of a run or of a subgraph, or a question, with which clients leave off as well."""
+    if one.method == "lifecycle":
+        return orjson.loads(one.data)["event"] in ENDS
+    return one.method == "input.requested"
+
+
 def _first_end(envelopes: Sequence[Envelope]) -> int | None:
-    """Where the first end of a run is, or the first question, with which clients leave off as well."""
-    for place, one in enumerate(envelopes):
-        if one.method == "input.requested":
-            return place
-        if one.method == "lifecycle" and not one.namespace and orjson.loads(one.data)["event"] in ENDS:
-            return place
-    return None
+    """Where the first end of a run or question is."""
+    return next(
+        (n for n, one in enumerate(envelopes) if ends(one) and not (one.namespace and one.method == "lifecycle")), None
+    )
 
 
 def frames(envelopes: Sequence[Envelope]) -> bytes:
