@@ -1,6 +1,7 @@
 """Our checkpointer beside the official one, operation by operation; and what only ours promises."""
 
 import asyncio
+import operator
 import sys
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ from langgraph.channels import DeltaChannel
 from langgraph.checkpoint.base import WRITES_IDX_MAP, CheckpointTuple, empty_checkpoint
 from langgraph.checkpoint.base.id import uuid6
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
-from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.graph import END, START, MessagesState, StateGraph
 from serving import until
 from storage.test_database import Held, result
 from typing_extensions import TypedDict
@@ -341,6 +342,36 @@ async def test_a_message_keeps_its_id_while_others_are_at_work(saver: SqliteSave
     over.set()
     await running
     assert (await ids())[:2] == seen
+
+
+async def test_a_subgraph_remembers_what_the_same_run_just_did(saver: SqliteSaver) -> None:
+    """Also when the run was sent back to an earlier checkpoint, and the disk does not know yet how far it has come."""
+    seen: list[int] = []
+
+    class Memory(TypedDict):
+        words: Annotated[list[str], operator.add]
+
+    class Rounds(TypedDict):
+        round: int
+
+    def speak(memory: Memory) -> Any:
+        seen.append(len(memory["words"]))
+        return {"words": ["w"]}
+
+    speaker = StateGraph(Memory).add_node(speak).add_edge(START, "speak").compile(checkpointer=True)
+    builder = StateGraph(Rounds).add_node("count", lambda state: {"round": state["round"] + 1})
+    builder.add_node("speaker", speaker).add_edge(START, "count").add_edge("count", "speaker")
+    builder.add_conditional_edges("speaker", lambda state: "count" if state["round"] < 3 else END, ["count", END])
+    graph, at = builder.compile(checkpointer=saver), place("t")
+
+    def story() -> None:
+        for _ in range(2):
+            graph.invoke({"round": 0}, at)
+        begin = next(one for one in graph.get_state_history(at) if one.next == ("count",) and one.values["round"] == 0)
+        graph.invoke(None, begin.config)
+
+    await asyncio.to_thread(story)
+    assert seen == [0, 1, 2, 3, 4, 5, 3, 4, 5]
 
 
 async def test_a_run_cannot_be_far_ahead_of_the_disk(saver: SqliteSaver) -> None:

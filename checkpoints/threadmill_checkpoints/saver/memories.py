@@ -26,7 +26,8 @@ class Way:
 
     view: View
     end: str | None
-    open: bool = False  # it goes on from the end, through checkpoints that are stored when the run is over
+    open: bool = False  # it goes on from the end, through checkpoints that are not stored yet
+    since: str = LAST  # what has a later id was made on the way, by the run that is on it
     _seen: set[str] = field(default_factory=set)
     _at: str | None = field(init=False)
 
@@ -36,6 +37,8 @@ class Way:
     def has(self, source: str, root_id: str, ids: Sequence[str] | None) -> bool:
         """Of a thread that has these on the way, or all. What was pruned, or never stored by a run that stores its end,
         was on the way to the next."""
+        if root_id > self.since:
+            return True
         row = self.view.tx.one(
             "SELECT min(checkpoint_id) AS next FROM checkpoints WHERE thread_id = :source AND checkpoint_ns = '' "
             "AND checkpoint_id >= :root_id",
@@ -52,12 +55,21 @@ class Way:
         return row["next"] in self._seen
 
 
-def way(view: View, root: str | None, before: str | None = None) -> Way:
-    """To `root`; to the one that was read `before` it, if a run stores its checkpoints only at its end; else to the
-    head."""
+@dataclass(frozen=True, slots=True)
+class Began:
+    """A run: the checkpoint it goes on from, and an id that is older than whatever it makes."""
+
+    checkpoint_id: str
+    since: str
+
+
+def way(view: View, root: str | None, run: Began | None = None) -> Way:
+    """To `root`, or the head. If the root is not stored yet, as runs are ahead of the disk, along what the run made."""
     if root is not None and view.has(root):
         return Way(view, root)
-    end = before if before is not None and view.has(before) else heads.head(view.tx, view.thread_id)
+    if run is not None and view.has(run.checkpoint_id):
+        return Way(view, run.checkpoint_id, open=root is not None, since=run.since)
+    end = heads.head(view.tx, view.thread_id)
     return Way(view, end, open=root is not None or end is None)
 
 

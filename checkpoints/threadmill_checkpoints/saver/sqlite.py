@@ -38,6 +38,7 @@ from langgraph.checkpoint.base import (
     get_checkpoint_metadata,
     writes_sort_key,
 )
+from langgraph.checkpoint.base.id import uuid6
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.constants import START
 
@@ -84,7 +85,9 @@ class _Ahead:
     written: "Future[None] | None" = None
     failure: BaseException | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
-    began: OrderedDict[str, str] = field(default_factory=OrderedDict)  # where the root graph was read last, by thread
+    began: OrderedDict[str, memories.Began] = field(
+        default_factory=OrderedDict
+    )  # at the root graph's last read, by thread
 
 
 class SqliteSaver(BaseCheckpointSaver[str]):
@@ -381,7 +384,7 @@ class SqliteSaver(BaseCheckpointSaver[str]):
 
     def _began(self, thread_id: str, checkpoint_id: str) -> None:
         began = self.ahead.began
-        began[thread_id] = checkpoint_id
+        began[thread_id] = memories.Began(checkpoint_id, str(uuid6()))
         began.move_to_end(thread_id)
         while len(began) > THREADS:
             began.popitem(last=False)
