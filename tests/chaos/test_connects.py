@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 
 import anyio
 import httpx
@@ -129,10 +130,11 @@ async def test_connections_leave_nothing_behind(
     after = await settled(
         server, lambda now: now.streams == 0 and now.tasks <= before.tasks and now.files <= before.files
     )
-    # Caches fill in the beginning; a leak goes on.
-    objects, lately = held[-1].objects - held[0].objects, held[-1].memory - held[-2].memory
+    # Caches fill in the beginning, and the system gives memory in large pieces; a leak goes on in every part.
+    objects = held[-1].objects - held[0].objects
+    lately = min(then.memory - first.memory for first, then in pairwise(held[-3:]))
     assert objects < CONNECTS // 2, f"{objects} objects more than after the first part"
-    assert lately < 1 * MB, f"{lately} bytes in the last part"
+    assert lately < 1 * MB, f"{lately} bytes in each of the last parts"
     assert after.wal < 32 * MB
     tell(
         f"{CONNECTS} connects ({made.total() / seconds:.0f}/s: {dict(made)}), half without goodbye, "

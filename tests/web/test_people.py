@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 from serving import Server
 from versions.test_changed_graphs import AFTER, Project
 
-from tests.web.talking import begin, box, done, item, last, log, say, snapshot, start_run
+from tests.web.talking import begin, box, done, item, kept, last, log, say, snapshot, start_run
 
 
 def question(page: Page) -> Locator:
@@ -111,6 +111,24 @@ def test_a_failure_has_ways_on(page: Page, agent: Server) -> None:
     expect(failure).to_have_count(0)
     said = [one["content"] for one in snapshot(agent, thread)["messages"]]
     assert len(said) == 3 and said[1][0]["text"] == "One step is done."  # the step before was not done again
+
+
+def test_who_goes_on_before_the_server_has_answered_does_so_with_the_right_assistant(page: Page, agent: Server) -> None:
+    page.add_init_script("delete window.SharedWorker")
+    page.route_web_socket(re.compile("/ws$"), lambda _: None)  # so no list ever comes
+    thread = odd(page, agent, "please fail")
+    retry = page.get_by_role("alert").get_by_role("button", name="Try again from the last good step")
+    expect(retry).to_be_visible()
+    kept(page, f"thread:{thread}")
+    held: list[Route] = []
+    answers = False
+    page.route("**/snapshot?*", lambda route: route.continue_() if answers else held.append(route))
+    page.reload()
+    retry.click()  # of what the browser had kept
+    answers = True
+    for one in held:
+        one.continue_()
+    expect(last(page)).to_contain_text("It turns again.")
 
 
 def test_a_tool_that_failed_is_skipped(page: Page, agent: Server) -> None:

@@ -9,7 +9,8 @@ import { assistantOf, contextFor } from './assistants.ts'
 import { cache } from './connection.ts'
 import { letters } from './letters.ts'
 import { rows } from './rows.ts'
-import { leave, runOptions } from './runs.ts'
+import { route } from './route.ts'
+import { assistantFor, leave, runOptions } from './runs.ts'
 import { follow, requeue, thread } from './threads.ts'
 
 export const outbox = new Outbox(cache, post, (now) => (letters.value = now))
@@ -20,7 +21,7 @@ export async function send(id: string, content: Json, text: string, more: Json =
   const message = newId()
   const from = leave(id)
   const body = {
-    assistant_id: assistantOf(id),
+    assistant_id: rows.value.has(id) || route.value.fresh ? assistantOf(id) : null,
     input: { messages: [{ type: 'human', id: message, content }] },
     if_not_exists: 'create',
     ...contextFor(id),
@@ -32,7 +33,7 @@ export async function send(id: string, content: Json, text: string, more: Json =
 }
 
 async function post(letter: Letter): Promise<{ run: string } | { refused: string } | { later: true }> {
-  const assistant_id = letter.body.assistant_id ?? assistantOf(letter.thread)
+  const assistant_id = letter.body.assistant_id ?? (await assistantFor(letter.thread))
   if (assistant_id === null) return { later: true } // which there are is not known yet
   try {
     const steered = letter.steers ? await steer(letter) : null

@@ -4,7 +4,8 @@ import type { Json } from '../core/wire.ts'
 import { api, ApiError } from './api.ts'
 import { assistantOf, contextFor } from './assistants.ts'
 import { open, route } from './route.ts'
-import { follow } from './threads.ts'
+import { rows } from './rows.ts'
+import { follow, refresh } from './threads.ts'
 
 const MODES = ['values', 'messages-tuple', 'custom']
 
@@ -18,10 +19,17 @@ export function leave(id: string): string | null {
   return at
 }
 
+/** The conversation's own. Where the list has not told it yet, the server is asked. */
+export async function assistantFor(id: string): Promise<string | null> {
+  if (!rows.value.has(id)) await refresh(id)
+  return assistantOf(id)
+}
+
 /** Another run on a thread: an answer, a retry, a fork. */
 export async function run(id: string, body: Json): Promise<void> {
   leave(id)
-  await api(`threads/${id}/runs`, { body: { assistant_id: assistantOf(id), ...contextFor(id), ...runOptions(), ...body } })
+  const assistant_id = await assistantFor(id)
+  await api(`threads/${id}/runs`, { body: { assistant_id, ...contextFor(id), ...runOptions(), ...body } })
   void follow(id)
 }
 
