@@ -85,9 +85,8 @@ class _Ahead:
     written: "Future[None] | None" = None
     failure: BaseException | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
-    began: OrderedDict[str, memories.Began] = field(
-        default_factory=OrderedDict
-    )  # at the root graph's last read, by thread
+    # At the root graph's last read, by thread.
+    began: OrderedDict[str, memories.Began] = field(default_factory=OrderedDict)
 
 
 class SqliteSaver(BaseCheckpointSaver[str]):
@@ -363,9 +362,8 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         row = self._row(View(tx, place[0]), place[1], config)
         if row is None:
             return None
-        if place[1] == "" and at.get(
-            "checkpoint_id", "newest"
-        ):  # None: a run that begins elsewhere looks for the newest
+        # None as its id: a run that begins elsewhere looks for the newest.
+        if place[1] == "" and at.get("checkpoint_id", "newest"):
             self._began(place[0], row["checkpoint_id"])
         learn(self.memory, place, row)
         reader = self.memory.reader(tx, self.serde, place[0])
@@ -411,11 +409,8 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         else:
             view, ns = View(tx, str(thread_id)), wanted["checkpoint_ns"]
             if config and _asking(config) and ns and memories.kept(ns):  # a run that repeats what was done
-                found = list(
-                    islice(
-                        memories.of(view, ns, self._way(view, config), wanted["before"]), None if limit < 0 else limit
-                    )
-                )
+                remembered = memories.of(view, ns, self._way(view, config), wanted["before"])
+                found = list(islice(remembered, None if limit < 0 else limit))
             else:
                 found = view.list(**wanted)
         places: dict[tuple[str, str], builtins.list[str]] = defaultdict(list)

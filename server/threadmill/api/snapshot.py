@@ -11,9 +11,8 @@ from threadmill import feed, interrupts, threads
 from threadmill.api import answers
 from threadmill.api.feed import reader_of
 from threadmill.api.queue import listed
-from threadmill.api.wire import Here, Me, Route, json
+from threadmill.api.wire import Here, Me, Read, Route, json
 from threadmill.errors import NotFound
-from threadmill.ids import parse_id
 from threadmill.runs import recovery
 from threadmill.runs import run as runs
 from threadmill.runtime import Runtime
@@ -29,12 +28,10 @@ TRIES = 4
 
 
 @router.get("/snapshot", responses=answers.answers(answers.Snapshot, 404))
-async def snapshot(thread_id: str, here: Here, me: Me, messages: bool = True) -> Response:
+async def snapshot(thread: Read, here: Here, me: Me, messages: bool = True) -> Response:
     """Whoever applies the envelopes above `cursor` to it sees what one sees who has read them all. `messages` are those
     of `values` once more, which a long conversation makes twice as long."""
-    thread_id = parse_id(thread_id, "thread")
-    scope = await me.may("threads", "read", {"thread_id": thread_id})
-    now = await taken(here, scope, thread_id, reader_of(me))
+    now = await taken(here, thread.scope, thread.thread_id, reader_of(me))
     return json(now if messages else {**now, "messages": []})
 
 
