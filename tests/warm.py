@@ -22,7 +22,7 @@ HERE = Path(__file__).parents[1]
 OURS = ("THREADMILL_", "PYTHON", "PYTEST", "LG_WEBHOOK", "OUTSIDE", "GATE", "HOST_DATA")  # no library reads them
 PRELOADED = [
     *("threadmill.cli", "threadmill.commands.threads", "threadmill.logs", "threadmill.reload"),
-    *("threadmill.server", "threadmill.app", "threadmill.runtime", "httptools", "uvloop"),
+    *("threadmill.server", "threadmill.app", "httptools", "uvloop"),
     *("langgraph.prebuilt", "langchain_core.language_models.chat_models"),
 ]
 SIGNALS = (signal.SIGINT, signal.SIGTERM)

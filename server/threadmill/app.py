@@ -46,6 +46,7 @@ from threadmill.api import (
     webhooks,
 )
 from threadmill.api.wire import caller, install_errors, json
+from threadmill.assembly import open_runtime
 from threadmill.config import Settings, load_settings
 from threadmill.errors import ConfigError
 from threadmill.graphs import Graphs, load_object
@@ -53,7 +54,7 @@ from threadmill.ids import new_id
 from threadmill.langgraph_json.http import Cors, Headers, HttpConfig
 from threadmill.langgraph_json.project import Project, apply_environment, load_project
 from threadmill.metrics import NO_ROUTE
-from threadmill.runtime import Runtime, open_runtime
+from threadmill.runtime import Runtime
 
 GROUPS = {
     "assistants": [assistants.router],
