@@ -12,6 +12,7 @@ from langgraph.checkpoint.base.id import uuid6
 from threadmill import interrupts, threads
 from threadmill.ids import number, stamp
 from threadmill.jsonable import dumps, dumps_text
+from threadmill.summary import summarise
 from threadmill_checkpoints.database import Row, Tx
 from threadmill_checkpoints.saver import heads, rows
 from threadmill_checkpoints.saver.blobs import Reader
@@ -37,7 +38,7 @@ def adopt(tx: Tx, serde: Serializer, thread_id: str, metadata: Mapping[str, Any]
         outcome="interrupted" if pending else "idle",
         values=dumps(values),
         pending=pending,
-        summary=threads.summarise(values.get("messages")),
+        summary=summarise(values.get("messages")),
     )
     first = tx.one(
         "SELECT type, checkpoint FROM checkpoints WHERE thread_id = :thread_id AND checkpoint_ns = '' "

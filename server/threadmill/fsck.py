@@ -7,8 +7,8 @@ import orjson
 from langchain_core.messages import AIMessageChunk, BaseMessage, message_chunk_to_message
 
 from threadmill import adoption
-from threadmill.events.event import END, STOPPED, Event
-from threadmill.events.log import ROOM, insert
+from threadmill.events.event import END, ROOM, STOPPED, Event
+from threadmill.events.rows import insert
 from threadmill.ids import stamp
 from threadmill.interrupts import of_head
 from threadmill.jsonable import dumps

@@ -15,7 +15,7 @@ from langgraph.errors import InvalidUpdateError
 from langgraph.store.base import BaseStore
 from langgraph.types import Command, Interrupt, PregelTask, StateSnapshot, StateUpdate
 
-from threadmill import interrupts, plain, threads
+from threadmill import interrupts, plain, summary, threads
 from threadmill.changed import gone
 from threadmill.errors import BadRequest, Conflict
 from threadmill.graphs import Graph, Graphs, output_of
@@ -215,7 +215,7 @@ class States:
             outcome="interrupted" if snapshot.next else "idle",
             values=dumps(values),
             pending=self.pending(tx, thread_id),
-            summary=threads.summarise(values.get("messages")) if isinstance(values, dict) else None,
+            summary=summary.of_state(values),
         )
 
     def pending(self, tx: Tx, thread_id: str) -> list[Pending]:

@@ -12,8 +12,8 @@ from typing import Any
 
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
-from threadmill import threads
 from threadmill.errors import NotFound
+from threadmill.summary import summarise
 from threadmill_checkpoints.database import Tx
 from threadmill_checkpoints.saver import heads
 from threadmill_checkpoints.saver.steps import Key, Step, Steps
@@ -255,13 +255,13 @@ def _numbers(pieces: list[Piece], path: AbstractSet[int], limit: int) -> dict[in
 def _preview(steps: Steps, piece: Piece) -> str | None:
     """Of the first message that has words: a call of tools has none."""
     for place in piece.places[:PREVIEWS]:
-        if said := threads.summarise([steps.message(place.newest, place.depth - 1)]).preview:
+        if said := summarise([steps.message(place.newest, place.depth - 1)]).preview:
             return said
     return None
 
 
 def _sibling(steps: Steps, place: Place) -> dict[str, Any]:
-    said = threads.summarise([steps.message(place.newest, place.depth - 1)])
+    said = summarise([steps.message(place.newest, place.depth - 1)])
     return {
         "checkpoint_id": place.first,
         "message_id": place.key if isinstance(place.key, str) else None,

@@ -12,8 +12,7 @@ import pytest
 from serving import Server, until
 
 from threadmill.events.compaction import compact
-from threadmill.events.event import Event, unpack
-from threadmill.events.log import ROOM
+from threadmill.events.event import ROOM, Event, unpack
 from threadmill.streaming.v2 import Envelope, Projection
 
 RUNS = (

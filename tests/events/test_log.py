@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from threadmill import threads
 from threadmill.events import log as module
-from threadmill.events.event import Event, pack, unpack
+from threadmill.events import rows
+from threadmill.events.event import ROOM, Event, pack, unpack
 from threadmill.scope import ALL
 from threadmill_checkpoints.database import NoRoom, Tx
 
@@ -112,9 +113,9 @@ def test_a_reader_that_is_reading_while_the_log_moves_on_misses_nothing() -> Non
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(database, "read", late)
-            follower = Follower(world.process, "a", 2 * module.ROOM, slow=False)
+            follower = Follower(world.process, "a", 2 * ROOM, slow=False)
             await gone.wait()
-        await follower.has([event for event in await world._on_disk("a") if event.seq > 2 * module.ROOM])
+        await follower.has([event for event in await world._on_disk("a") if event.seq > 2 * ROOM])
         assert len(follower.got) == 9
         await follower.leave()
 
@@ -172,14 +173,14 @@ def test_a_deleted_thread_takes_its_log_along() -> None:
 async def test_a_heartbeat_is_no_reason_to_read_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A thousand readers that wait would read it hundreds of times a second."""
     world, looks = World(tmp_path), 0
-    page = module.page
+    page = rows.page
 
     def counted(*given: Any) -> list[Event]:
         nonlocal looks
         looks += 1
         return page(*given)
 
-    monkeypatch.setattr(module, "page", counted)
+    monkeypatch.setattr(rows, "page", counted)
     await world.start()
     log, database = world.process.log, world.process.database
     tail = log.tail("a", 0, 0.005)

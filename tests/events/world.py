@@ -19,7 +19,8 @@ import tables
 
 from threadmill import threads
 from threadmill.events import log as module
-from threadmill.events.event import Event, unpack
+from threadmill.events import rows
+from threadmill.events.event import ROOM, Event, unpack
 from threadmill.events.log import EventLog
 from threadmill.signals import Signals
 from threadmill_checkpoints.database import NoRoom, Tx
@@ -392,8 +393,8 @@ def in_world(live: Any) -> None:
             await world.end()
 
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "BLOCK", 8 * module.ROOM)
-        patch.setattr(module, "PAGE_ROWS", 2)
+        patch.setattr(module, "BLOCK", 8 * ROOM)
+        patch.setattr(rows, "PAGE_ROWS", 2)
         patch.setattr(module, "LOOK_S", 1e9)  # whoever is not woken stays behind, and is found
         asyncio.run(run(Path(folder)))
 

@@ -12,8 +12,7 @@ from protocol.test_projection import told
 
 from threadmill.api import subscriptions
 from threadmill.api.subscriptions import Beside
-from threadmill.events.event import END, METADATA
-from threadmill.events.log import ROOM
+from threadmill.events.event import END, METADATA, ROOM
 from threadmill.streaming import abreast
 from threadmill.streaming.v2 import Envelope, Projection, Wanted
 

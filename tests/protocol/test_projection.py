@@ -4,8 +4,7 @@ from typing import Any
 
 import orjson
 
-from threadmill.events.event import END, METADATA, Event
-from threadmill.events.log import ROOM
+from threadmill.events.event import END, METADATA, ROOM, Event
 from threadmill.streaming.v2 import Projection, Wanted, cursor
 
 CALLS = 40  # blocks of one message: more envelopes than there is room for

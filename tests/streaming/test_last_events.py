@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from threadmill import assistants, threads
-from threadmill.events import log as module
+from threadmill.events import rows
 from threadmill.events.event import END
 from threadmill.events.log import EventLog
 from threadmill.runs import queue
@@ -90,7 +90,7 @@ async def test_what_another_says_in_the_middle_of_a_run_does_not_end_it(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The host posts a message to the thread, and the reader's page from the disk ends with that."""
-    monkeypatch.setattr(module, "PAGE_ROWS", 2)
+    monkeypatch.setattr(rows, "PAGE_ROWS", 2)
     place.say(1)
     await place.database.write(place.log.announce, "t", "posted", b'{"message":{}}')
     place.say(2)

@@ -13,6 +13,7 @@ from threadmill.ids import parse_id
 from threadmill.runs import run as runs
 from threadmill.runs import steering
 from threadmill.scope import ALL, Scope
+from threadmill.summary import summarise
 from threadmill_checkpoints.database import Tx
 
 router = APIRouter(prefix="/threads/{thread_id}", tags=["Thread Runs"], route_class=Route)
@@ -89,4 +90,4 @@ def listed(tx: Tx, thread_id: str) -> list[dict[str, Any]]:
 def _asked(run: runs.Run) -> str | None:
     """The first thing that its input says."""
     given = run.kwargs["input"]
-    return threads.summarise(given.get("messages")).title if isinstance(given, dict) else None
+    return summarise(given.get("messages")).title if isinstance(given, dict) else None

@@ -12,7 +12,7 @@ from threadmill.bundles.bundle import Bundle
 from threadmill.bundles.redaction import Redaction
 from threadmill.changed import FINGERPRINT
 from threadmill.errors import Conflict, Invalid
-from threadmill.events import log
+from threadmill.events import rows
 from threadmill.events.event import Event
 from threadmill.events.recall import RECALLED
 from threadmill.ids import number, parse_id, stamp
@@ -72,13 +72,13 @@ def _fingerprint(tx: Tx, thread_id: str) -> str | None:
 
 def _events(tx: Tx, thread_id: str, redaction: Redaction) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
-    page = log.page(tx, thread_id, 0)
+    page = rows.page(tx, thread_id, 0)
     while page:
         for one in page:
             if redaction.event(one.method):
                 data = redaction.value(orjson.loads(one.data)) if redaction else orjson.Fragment(one.data)
                 found.append({**one._asdict(), "data": data})
-        page = log.page(tx, thread_id, page[-1].seq)
+        page = rows.page(tx, thread_id, page[-1].seq)
     return found
 
 
@@ -119,7 +119,7 @@ def unpack(
         if any(after.seq <= before.seq for before, after in pairwise(told)):
             raise Broken("events are out of order")
         for at in range(0, len(told), EVENTS):
-            log.insert(tx, target, told[at : at + EVENTS])
+            rows.insert(tx, target, told[at : at + EVENTS])
         (row,) = bundle.records["thread"]
         adoption.arrive(tx, serde, target, row)
     except (Broken, Unreadable, LookupError, TypeError, ValueError, AttributeError) as error:

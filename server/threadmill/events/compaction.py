@@ -14,8 +14,7 @@ import orjson
 import structlog
 from langchain_core.messages import AIMessageChunk, message_chunk_to_message
 
-from threadmill.events.event import METADATA, Event, pack, unpack
-from threadmill.events.log import ROOM
+from threadmill.events.event import METADATA, ROOM, Event, pack, unpack
 from threadmill.events.recall import Recall
 from threadmill.events.timings import timings
 from threadmill.ids import stamp

@@ -15,6 +15,7 @@ import orjson
 METADATA, CHECKPOINT, INPUT, PAUSED, ERROR, END = "metadata", "checkpoint", "input", "paused", "error", "end"
 STOPPED = "stopped"
 POSTED = "posted"  # a message that no run made; its run_id is empty
+ROOM = 32  # numbers from one event of a thread to the next
 COMPRESS_FROM = 1024  # bytes; the metadata that LangGraph repeats with each token shrinks about thirtyfold
 
 

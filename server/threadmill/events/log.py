@@ -9,72 +9,19 @@ becomes visible only after its commit (`close_run`).
 
 import threading
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
 from functools import partial
-from itertools import groupby
 
-from threadmill.events.event import Event, pack, unpack
+from threadmill.events import rows
+from threadmill.events.event import ROOM, Event
 from threadmill.events.recall import Recall
+from threadmill.events.tail import Tail
 from threadmill.signals import Signals
 from threadmill_checkpoints.database import Database, Tx
 
-ROOM = 32  # numbers from one event to the next
 BLOCK = 2048 * ROOM  # numbers reserved at a time
 Told = tuple[str, bytes] | tuple[str, bytes, tuple[str, ...]]  # method, data, and its namespace unless it is the root
-PAGE_ROWS = 16  # stored rows read at a time; a row is what one thread produced in one flush window
 LOOK_S = 60.0  # between two looks at the disk by a reader that nobody wakes
-
-
-@dataclass(slots=True)
-class _Tail:
-    """The newest part of one thread's log, in memory. `lock` guards all of it; nothing waits while holding it."""
-
-    next_seq: int = 0
-    limit: int = 0  # highest number reserved on disk
-    durable: int = 0  # highest number whose event is on disk
-    floor: int | None = None  # up to here events must be read from disk; None: all of them
-    ring: deque[Event] = field(default_factory=deque)
-    ring_bytes: int = 0
-    pending: list[Event] = field(default_factory=list)  # not on disk yet
-    hidden: list[Event] = field(default_factory=list)  # above `limit`, so not to be seen before the next commit
-    writing: bool = False
-    closing: bool = False  # the end of what writes has its number, and is not committed
-    late: list[Event] = field(default_factory=list)  # appended meanwhile: void with that commit
-    owner: tuple[str, int] | None = None  # run and attempt that write
-    readers: int = 0
-    lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def add(self, event: Event) -> None:
-        self.pending.append(event)
-        if event.seq + ROOM - 1 <= self.limit:
-            self.show([event])
-        else:
-            self.hidden.append(event)
-
-    def show(self, events: Sequence[Event]) -> None:
-        self.ring.extend(events)
-        self.ring_bytes += sum(len(event.data) for event in events)
-
-    def trim(self, allowed: int) -> None:
-        """Forget the oldest events that are on disk."""
-        while self.ring_bytes > allowed and self.ring[0].seq <= self.durable:
-            gone = self.ring.popleft()
-            self.ring_bytes -= len(gone.data)
-            self.floor = gone.seq
-
-    def after(self, seq: int) -> list[Event] | None:
-        """What is in memory after `seq`; None when the disk has to be read first."""
-        if self.floor is None or seq < self.floor:
-            return None
-        found: list[Event] = []
-        for event in reversed(self.ring):
-            if event.seq <= seq:
-                break
-            found.append(event)
-        found.reverse()
-        return found
 
 
 class EventLog:
@@ -94,7 +41,7 @@ class EventLog:
         self._signals = signals
         self._flush_s = flush_s
         self._ring_bytes = ring_bytes
-        self._tails: dict[str, _Tail] = {}
+        self._tails: dict[str, Tail] = {}
         self._dirty: set[str] = set()
         self._opening: dict[str, int] = {}  # first number of a run whose start is being committed
         self._lock = threading.Lock()  # guards which tails there are; taken before a tail's own
@@ -118,7 +65,7 @@ class EventLog:
 
         def ready() -> None:
             with self._lock:
-                tail = self._tails.setdefault(thread_id, _Tail())
+                tail = self._tails.setdefault(thread_id, Tail())
                 with tail.lock:
                     tail.next_seq, tail.limit, tail.owner = first, limit, owner
                     if tail.floor is None:
@@ -204,7 +151,7 @@ class EventLog:
         )
         highest: int = row["seq"] if row else 0
         events = _numbered(highest - len(last) * ROOM + 1, run_id, last)
-        insert(tx, thread_id, events)
+        rows.insert(tx, thread_id, events)
 
         def committed() -> None:
             tail = self._tails.get(thread_id)
@@ -246,7 +193,7 @@ class EventLog:
                 limit = row["seq"] if row else limit
             self._write(tx, thread_id, tail, [], limit)
 
-    def _write(self, tx: Tx, thread_id: str, tail: _Tail, final: list[Event], limit: int) -> None:
+    def _write(self, tx: Tx, thread_id: str, tail: Tail, final: list[Event], limit: int) -> None:
         with tail.lock:
             events, tail.pending = tail.pending + final, []
 
@@ -273,7 +220,7 @@ class EventLog:
 
         tx.on_rollback(failed)  # before the insert: a full disk fails it
         tx.on_commit(committed)
-        insert(tx, thread_id, _not_refused(tx, tail.owner, events))
+        rows.insert(tx, thread_id, _not_refused(tx, tail.owner, events))
 
     # Reading
 
@@ -324,17 +271,8 @@ class EventLog:
         return found
 
     def _stored(self, tx: Tx, thread_id: str, after: int) -> list[Event]:
-        found = page(tx, thread_id, after)
+        found = rows.page(tx, thread_id, after)
         return found if self._recall is None else self._recall.restore(tx, thread_id, found)
-
-    @staticmethod
-    def stored(tx: Tx, thread_id: str, run_id: str, after: int) -> list[Event]:
-        """What is on disk of the run, numbered above `after`."""
-        found, more = list[Event](), page(tx, thread_id, after)
-        while more:
-            found += [event for event in more if event.run_id == run_id]
-            more = page(tx, thread_id, more[-1].seq)
-        return found
 
     async def highest(self, thread_id: str) -> int:
         """The highest number that a reader can have seen."""
@@ -351,11 +289,11 @@ class EventLog:
     def erase_run(self, tx: Tx, thread_id: str, run_id: str, *, kept: str | None = None) -> None:
         """The run is deleted or rolled back, but for its last event of method `kept`; a reader that is at it has it
         from memory."""
-        ends = [one for one in self.stored(tx, thread_id, run_id, 0) if one.method == kept] if kept else []
+        ends = [one for one in rows.of_run(tx, thread_id, run_id) if one.method == kept] if kept else []
         tx.run(
             "DELETE FROM events WHERE thread_id = :thread_id AND run_id = :run_id", thread_id=thread_id, run_id=run_id
         )
-        insert(tx, thread_id, ends[-1:])
+        rows.insert(tx, thread_id, ends[-1:])
 
     def reread(self, thread_id: str) -> None:
         """What is on disk has changed: who reads on from here reads it there."""
@@ -386,18 +324,18 @@ class EventLog:
         """The server stops: nothing more will come."""
         return self._closing
 
-    def _enter(self, thread_id: str) -> _Tail:
+    def _enter(self, thread_id: str) -> Tail:
         with self._lock:
-            tail = self._tails.setdefault(thread_id, _Tail())
+            tail = self._tails.setdefault(thread_id, Tail())
             tail.readers += 1
             return tail
 
-    def _leave(self, thread_id: str, tail: _Tail) -> None:
+    def _leave(self, thread_id: str, tail: Tail) -> None:
         with self._lock, tail.lock:
             tail.readers -= 1
             self._forget_if_idle(thread_id, tail)
 
-    def _forget_if_idle(self, thread_id: str, tail: _Tail) -> None:
+    def _forget_if_idle(self, thread_id: str, tail: Tail) -> None:
         if not tail.writing and not tail.readers and not tail.pending and self._tails.get(thread_id) is tail:
             del self._tails[thread_id]
 
@@ -426,41 +364,6 @@ def _not_refused(tx: Tx, owner: tuple[str, int] | None, events: list[Event]) -> 
     ):
         return events
     return [event for event in events if event.run_id != owner[0]]
-
-
-def insert(tx: Tx, thread_id: str, events: list[Event]) -> None:
-    at = tx.now.isoformat(timespec="microseconds")
-    groups = [list(group) for _, group in groupby(events, lambda event: event.run_id)]
-    tx.many(
-        "INSERT INTO events (thread_id, first_seq, last_seq, run_id, at, data) SELECT ?, ?, ?, ?, ?, ? "
-        # else it was deleted under a run that is about to notice
-        "WHERE EXISTS (SELECT 1 FROM threads WHERE thread_id = ?)",
-        [(thread_id, g[0].seq, g[-1].seq, g[0].run_id, at, pack(g), thread_id) for g in groups],
-    )
-
-
-def page(tx: Tx, thread_id: str, after: int) -> list[Event]:
-    rows = tx.all(
-        "SELECT run_id, data FROM events WHERE thread_id = :thread_id AND last_seq > :after "
-        "ORDER BY first_seq LIMIT :rows",
-        thread_id=thread_id,
-        after=after,
-        rows=PAGE_ROWS,
-    )
-    return [event for row in rows for event in unpack(row["run_id"], row["data"]) if event.seq > after]
-
-
-def within(tx: Tx, thread_id: str, run_id: str, first: int, last: int) -> list[bytes]:
-    """What a run has between two numbers, packed."""
-    rows = tx.all(
-        "SELECT data FROM events WHERE thread_id = :thread_id AND first_seq BETWEEN :first AND :last "
-        "AND run_id = :run_id ORDER BY first_seq",
-        thread_id=thread_id,
-        run_id=run_id,
-        first=first,
-        last=last,
-    )
-    return [row["data"] for row in rows]
 
 
 def _reserved(tx: Tx, thread_id: str) -> int:

@@ -14,23 +14,23 @@ from langgraph._internal._constants import CONFIG_KEY_STRICT_RESUME, NULL_TASK_I
 from langgraph.errors import GraphDrained, InvalidUpdateError, UnknownInterruptError
 from langgraph.runtime import RunControl
 from langgraph.store.base import BaseStore
-from langgraph.types import Command, Send
-from pydantic import BaseModel
-from typing_extensions import is_typeddict
+from langgraph.types import Command
 
-from threadmill import effects, interrupts, threads
+from threadmill import effects, interrupts, summary
 from threadmill.auth import User
 from threadmill.changed import GraphChanged, gone
 from threadmill.events.event import Event
 from threadmill.events.from_graph import Namespace, Tap
 from threadmill.graphs import Graph, Graphs, output_of
 from threadmill.interrupts import Pending, unanswered
-from threadmill.jsonable import dumps, error_fields
+from threadmill.jsonable import dumps
 from threadmill.runs import closing, recovery, steering
 from threadmill.runs.closing import Closed, talks
+from threadmill.runs.given import context_of, input_of
 from threadmill.runs.ledger import Ledger
+from threadmill.runs.outcome import Ending, Outcome, failed, stopped_early
 from threadmill.runs.queue import LostLease
-from threadmill.runs.run import REASONS, Action, Run
+from threadmill.runs.run import Action, Run
 from threadmill_checkpoints.database import Database, Tx
 from threadmill_checkpoints.saver import rows as checkpoints
 from threadmill_checkpoints.saver.deferred import DeferredSaver
@@ -42,7 +42,6 @@ LANGGRAPH = version("langgraph")
 PLACE = ("thread_id", "checkpoint_ns", "checkpoint_id")
 NAMED = ("checkpoint_id", "checkpoint_map")  # what names a checkpoint that is not the newest
 Told = Callable[[], Awaitable[list[Event]]]
-Ending = Literal["success", "error", "timeout", "interrupt", "rollback", "stop", "put_back"]
 
 
 class ThreadInterrupted(Exception):
@@ -79,28 +78,6 @@ class Attempt:
     guard: Callable[[Tx], None]
     told: Told
     control: Control
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How an attempt ended. `values` is the state as JSON, `output` what `wait` answers, both None if nothing ran.
-    `refused`: it ended before it began and leaves its thread as it was. `undone`: what it wrote is taken back.
-
-    `verify`, called in the transaction that ends the run, raises if a checkpoint before it could not be written;
-    `write` writes the last one.
-    """
-
-    ending: Ending
-    paused: bool = False
-    refused: bool = False
-    undone: bool = False
-    values: bytes | None = None
-    output: bytes | None = None
-    error: dict[str, Any] | None = None
-    summary: threads.Summary | None = None
-    cause: BaseException | None = None
-    verify: Callable[[], None] = lambda: None
-    write: Callable[[Tx], None] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +167,7 @@ class Executor:
             stopped_early("rollback" if control.stop == "rollback" else "interrupt", control.reason),
             values=values,
             output=values or b"null",
-            summary=_summary(tap.values) if known else None,
+            summary=summary.of_state(tap.values) if known else None,
         )
 
     async def _closed(self, attempt: Attempt) -> Closed | None:
@@ -235,7 +212,7 @@ class Executor:
             "interrupt_before": kwargs["interrupt_before"],
             "interrupt_after": kwargs["interrupt_after"],
             "durability": kwargs["durability"],
-            "context": _context(graph, kwargs),
+            "context": context_of(graph, kwargs),
         }
         while True:
             try:
@@ -296,7 +273,7 @@ class Executor:
 
     async def _given(self, run: Run) -> Any:
         """What the run's request gives to the graph."""
-        given = _input(run.kwargs)
+        given = input_of(run.kwargs)
         again = run.attempt > 1 or recovery.of(run) is not None
         earlier = recovery.earlier(run)
         if isinstance(given, Command) and again and await self.database.read(self._commanded, run.thread_id, earlier):
@@ -351,46 +328,6 @@ def _strict(run: Run) -> bool:
     return bool(run.kwargs.get("strict_resume")) and run.attempt == 1 and recovery.of(run) is None
 
 
-def _input(kwargs: dict[str, Any]) -> Any:
-    """A command wins over an input."""
-    command = kwargs["command"]
-    if command is None:
-        return kwargs["input"]
-    named: dict[str, Any] = {}
-    if command.get("resume") is not None:
-        named["resume"] = command["resume"]
-    if command.get("update") is not None:
-        update = command["update"]
-        pairs = isinstance(update, list) and all(isinstance(pair, list) and len(pair) == 2 for pair in update)
-        named["update"] = [tuple(pair) for pair in update] if pairs else update
-    if command.get("goto"):
-        named["goto"] = _goto(command["goto"])
-    return Command(**named) if named else None
-
-
-def _goto(goto: Any) -> Any:
-    if isinstance(goto, list):
-        return [_goto(one) for one in goto]
-    return Send(goto["node"], goto.get("input")) if isinstance(goto, dict) else goto
-
-
-def _context(graph: Graph, kwargs: dict[str, Any]) -> Any:
-    """What the graph's schema does not know is left out: context mirrors configurable, which may hold more."""
-    context = kwargs["context"]
-    schema = graph.context_schema
-    if schema is None:
-        return context or None
-    if isinstance(schema, type) and issubclass(schema, BaseModel):
-        known = set(schema.model_fields)
-    elif dataclasses.is_dataclass(schema):
-        known = {one.name for one in dataclasses.fields(schema)}
-    elif is_typeddict(schema):
-        known = set(schema.__annotations__)
-    else:
-        return context
-    return {key: value for key, value in context.items() if key in known}
-
-
 async def _finished(graph: Graph, run: Run, tap: Tap, saver: SqliteSaver) -> Outcome:
     values, encoded = tap.values, tap.encoded
     if values is None:
@@ -409,14 +346,14 @@ async def _finished(graph: Graph, run: Run, tap: Tap, saver: SqliteSaver) -> Out
         paused=tap.paused,
         values=encoded,
         output=encoded if same else dumps(output),
-        summary=_summary(values),
+        summary=summary.of_state(values),
         verify=saver.verify,
     )
 
 
 def _complete(closed: Closed) -> Outcome:
     values = dumps(closed.values)
-    return Outcome("stop", values=values, output=values, summary=_summary(closed.values), write=closed.write)
+    return Outcome("stop", values=values, output=values, summary=summary.of_state(closed.values), write=closed.write)
 
 
 async def _mended(graph: Graph, config: Any, given: Any) -> Any:
@@ -450,11 +387,6 @@ def _refuse(_: Tx) -> None:
     raise LostLease("the run was stopped")
 
 
-def stopped_early(action: Action, reason: str = "") -> Outcome:
-    name = "UserRollback" if action == "rollback" else "UserInterrupt"
-    return Outcome(action, error={"error": name, "message": reason or REASONS[action]})
-
-
 def _failed(tap: Tap, ending: Ending, error: BaseException) -> Outcome:
     known = tap.values is not None
     return dataclasses.replace(
@@ -463,16 +395,5 @@ def _failed(tap: Tap, ending: Ending, error: BaseException) -> Outcome:
         # A command's update is stored before it is applied; one that cannot be would make the state unreadable.
         undone=not known and isinstance(error, InvalidUpdateError),
         values=dumps(tap.values) if known else None,
-        summary=_summary(tap.values) if known else None,
+        summary=summary.of_state(tap.values) if known else None,
     )
-
-
-def failed(error: BaseException, ending: Ending = "error") -> Outcome:
-    shown: dict[str, Any] = error_fields(error)
-    if isinstance(error, GraphChanged):
-        shown["choices"] = list(error.choices)
-    return Outcome(ending, output=dumps({"__error__": shown}), error=shown, cause=error)
-
-
-def _summary(values: Any) -> threads.Summary | None:
-    return threads.summarise(values.get("messages")) if isinstance(values, dict) else None

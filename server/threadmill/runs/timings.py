@@ -6,9 +6,8 @@ import orjson
 
 from threadmill import threads
 from threadmill.errors import NotFound
-from threadmill.events import log
-from threadmill.events.event import unpack
-from threadmill.events.log import ROOM
+from threadmill.events import rows
+from threadmill.events.event import ROOM, unpack
 from threadmill.events.timings import timings
 from threadmill.scope import Scope
 from threadmill_checkpoints.database import Row, Tx
@@ -51,7 +50,7 @@ def _position(tx: Tx, thread_id: str, run_id: str) -> int:
 
 def _packed(tx: Tx, thread_id: str, row: Row) -> list[bytes]:
     first = row["last_seq"] if row["first_seq"] is None else row["first_seq"]  # one that never began has its end only
-    return log.within(tx, thread_id, row["run_id"], first - ROOM, row["last_seq"])
+    return rows.within(tx, thread_id, row["run_id"], first - ROOM, row["last_seq"])
 
 
 def _shown(row: Row, packed: list[bytes]) -> dict[str, Any]:

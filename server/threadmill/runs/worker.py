@@ -16,7 +16,7 @@ from typing import Any, Literal
 import structlog
 
 from threadmill import threads
-from threadmill.events import tools
+from threadmill.events import rows, tools
 from threadmill.events.event import END, ERROR, METADATA, PAUSED, Event
 from threadmill.events.log import EventLog
 from threadmill.ids import stamp
@@ -25,7 +25,8 @@ from threadmill.jsonable import dumps
 from threadmill.metrics import Metrics
 from threadmill.runs import queue, recovery, steering
 from threadmill.runs import run as runs
-from threadmill.runs.executor import Control, Executor, Outcome, failed, stopped_early
+from threadmill.runs.executor import Control, Executor
+from threadmill.runs.outcome import Outcome, failed, stopped_early
 from threadmill.runs.queue import LostLease
 from threadmill.runs.report import report
 from threadmill.runs.run import REASONS, Action, Run, active
@@ -413,7 +414,7 @@ class Worker:
 
     def _end_tools(self, tx: Tx, run: Run) -> None:
         """What the dead attempt's tools did is not known: the next attempt begins them anew."""
-        told = _newest_attempt(self._log.stored(tx, run.thread_id, run.run_id, (run.first_seq or 1) - 1))
+        told = _newest_attempt(rows.of_run(tx, run.thread_id, run.run_id, (run.first_seq or 1) - 1))
         if ends := tools.broken_off(told, int(tx.now.timestamp() * 1000)):
             self._log.record(tx, run.thread_id, run.run_id, ends)
 

@@ -12,8 +12,8 @@ import orjson
 from langchain_core.messages import AIMessageChunk, BaseMessageChunk, message_chunk_to_message
 
 from threadmill import threads
-from threadmill.events.event import END, ERROR, METADATA, POSTED, Event
-from threadmill.events.log import ROOM, EventLog
+from threadmill.events.event import END, ERROR, METADATA, POSTED, ROOM, Event
+from threadmill.events.log import EventLog
 from threadmill.jsonable import dumps
 from threadmill.metrics import Metrics
 from threadmill.runs import run as runs

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import orjson
 
 from threadmill.errors import BadRequest
-from threadmill.events.event import END, ERROR, INPUT, METADATA, PAUSED, POSTED, STOPPED, Event
-from threadmill.events.log import ROOM, EventLog
+from threadmill.events.event import END, ERROR, INPUT, METADATA, PAUSED, POSTED, ROOM, STOPPED, Event
+from threadmill.events.log import EventLog
 from threadmill.jsonable import dumps
 from threadmill.metrics import Metrics
 from threadmill.runs import run as runs
