@@ -156,7 +156,7 @@ class Runtime:
                 thread_id=thread_id,
                 request_id=request_id,
                 new_thread=new_id(),
-                end=self.worker.end_waiting,
+                end=self.worker.endings.waiting,
             )
             if one.run.graph_id in self.graphs.errors:
                 raise Unavailable(str(self.graphs.errors[one.run.graph_id]))
@@ -202,7 +202,7 @@ class Runtime:
             if one.status == "running" or (one.attempt and action == "stop"):
                 queue.stop(tx, one, action)
             else:  # a run that has not begun has nothing to roll back; it stays, as interrupted
-                self.worker.end_waiting(tx, one, action if one.attempt else "interrupt")
+                self.worker.endings.waiting(tx, one, action if one.attempt else "interrupt")
             tx.on_commit(partial(self.signals.notify, "queue"))
         return there
 
@@ -282,7 +282,7 @@ class Runtime:
                 found = run.find(tx, scope, run_id)
                 if found is not None and found.thread_id == thread_id:
                     recovery.require(tx, found)
-                    self.worker.discard(tx, found)
+                    self.worker.endings.discard(tx, found)
                 return None
             found = run.get(tx, scope, thread_id, run_id)
             recovering, new = recovery.recover(tx, found, cast("recovery.Choice", choice))

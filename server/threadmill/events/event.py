@@ -54,3 +54,9 @@ def unpack(run_id: str, data: bytes) -> Iterator[Event]:
         seq, _, at = number.partition(b"@")
         path = tuple(orjson.loads(namespace)) if namespace else ()
         yield Event(int(seq), run_id, method.decode(), path, payload, int(at or 0))
+
+
+def newest_attempt(told: list[Event]) -> list[Event]:
+    """What the newest attempt of a run told, of all that the run did."""
+    begun = [place for place, event in enumerate(told) if event.method == METADATA]
+    return told[begun[-1] :] if begun else told

@@ -1,4 +1,4 @@
-"""The worker: starts runs, keeps their leases, and writes how they ended.
+"""The worker: starts runs, keeps their leases, and sees to their end.
 
 Graphs run on an event loop and thread of their own, so that a node that blocks stops neither the API nor a stream.
 Everything here runs on that loop, except `claim`, `settle` and what they call, which run inside transactions.
@@ -6,34 +6,31 @@ Everything here runs on that loop, except `claim`, `settle` and what they call, 
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import structlog
 
 from threadmill import threads
-from threadmill.events import rows, tools
-from threadmill.events.event import END, ERROR, METADATA, PAUSED, Event
+from threadmill.events.event import METADATA, Event, newest_attempt
 from threadmill.events.log import EventLog
 from threadmill.ids import stamp
-from threadmill.interrupts import Pending
 from threadmill.jsonable import dumps
 from threadmill.metrics import Metrics
-from threadmill.runs import queue, recovery, steering
+from threadmill.runs import queue, recovery
 from threadmill.runs import run as runs
+from threadmill.runs.ending import Endings
 from threadmill.runs.executor import Control, Executor
-from threadmill.runs.outcome import Outcome, failed, stopped_early
+from threadmill.runs.outcome import Outcome, failed
 from threadmill.runs.queue import LostLease
-from threadmill.runs.report import report
-from threadmill.runs.run import REASONS, Action, Run, active
+from threadmill.runs.run import REASONS, Action, Run
 from threadmill.scope import ALL
 from threadmill.signals import Signals
 from threadmill_checkpoints.database import Database, Tx
-from threadmill_checkpoints.saver import pruning
 from threadmill_checkpoints.sealing import CONTEXT
 
 logger = structlog.get_logger("threadmill.worker")
@@ -94,6 +91,7 @@ class Worker:
         self._idle = threading.Event()
         self._idle.set()
         self.loop = _new_event_loop()
+        self.endings = Endings(log, signals, executor.pending, limits.on_crash, limits.max_attempts)
         self._thread = threading.Thread(target=self._serve, name="graphs", daemon=True)
 
     # Life
@@ -271,7 +269,7 @@ class Worker:
         first = (await self._database.read(runs.find, ALL, of) or run).first_seq
         found = await self._log.read(run.thread_id, (first or 1) - 1)
         these = [run.run_id] if choice == "regenerate" else [of, run.run_id]
-        return [one for run_id in these for one in _newest_attempt([e for e in found if e.run_id == run_id])]
+        return [one for run_id in these for one in newest_attempt([e for e in found if e.run_id == run_id])]
 
     def _release(self, run_id: str) -> None:
         self._running.pop(run_id, None)
@@ -281,65 +279,15 @@ class Worker:
     # Ending
 
     def _settle(self, tx: Tx, run: Run, outcome: Outcome, control: Control) -> None:
-        """One transaction: the last events, the run's status, the thread's state, and the next run's start."""
+        """One transaction: the end of the run, and the next run's start."""
         queue.hold(tx, run.run_id, run.attempt)
-        outcome.verify()
-        outcome.write(tx)
-        stop = queue.asked_to_stop(tx, run.run_id) if outcome.ending == "put_back" else None
-        if stop in ("interrupt", "rollback"):
-            outcome = stopped_early(stop)  # the drain came between the request and its effect
-        if outcome.ending == "put_back":
-            if stop is not None:  # whoever claims it next writes what it said
-                tx.on_commit(partial(self._signals.notify, "queue"))
-            told = [(PAUSED, dumps({"run_id": run.run_id}))] if control.pausing else []
-            self._log.close_run(tx, run.thread_id, run.run_id, told)
-            queue.put_back(tx, run)
-            tx.on_commit(partial(self._release, run.run_id))
-            tx.on_commit(partial(self._signals.notify, f"run:{run.run_id}"))
-            return
-        status: Any = {"interrupt": "interrupted", "stop": "interrupted"}.get(outcome.ending, outcome.ending)
-        paused = {"paused": True} if outcome.paused else {}
-        if outcome.undone:
-            pruning.delete_for_runs(tx, [run.run_id], run.thread_id)
-        pending = self._executor.pending(tx, run.thread_id)
-        last = [(END, dumps({"run_id": run.run_id, "status": status, **paused, **_asked(pending)}))]
-        if outcome.ending in ("error", "timeout"):
-            last.insert(0, (ERROR, dumps(outcome.error)))
-        if outcome.ending == "rollback":
-            last.clear()  # it is written when all else is erased
-        last_seq = self._log.close_run(tx, run.thread_id, run.run_id, last)
-        if outcome.ending == "rollback":
-            self._undo(tx, run, outcome.error or {})
-        else:
-            queue.finish(tx, run, status, last_seq=last_seq, error=outcome.error)
-        if outcome.ending != "rollback" and not outcome.refused:
-            left: threads.Outcome = "idle" if outcome.ending in ("success", "stop") else "error"
-            if outcome.paused or outcome.ending == "interrupt":
-                left = "interrupted"
-            threads.set_state(
-                tx,
-                run.thread_id,
-                outcome=left,
-                values=outcome.values,
-                pending=pending,
-                error=outcome.error,
-                summary=outcome.summary,
-            )
-        if outcome.ending != "rollback":
-            held = outcome.paused or outcome.ending != "success"
-            steering.follow_up(tx, run, control.heard, paused=held)
-        self._tell(tx, run, status, outcome.error, outcome.values)
+        outcome = self.endings.settle(tx, run, outcome, control)
         if outcome.output is not None:
             tx.on_commit(partial(self._hand_over, run.run_id, outcome.output))
         tx.on_commit(partial(self._release, run.run_id))
         tx.on_commit(partial(self._signals.notify, f"run:{run.run_id}"))
-        self.claim(tx, leaving=1)
-
-    def _tell(
-        self, tx: Tx, run: Run, status: str, error: Mapping[str, Any] | None, values: bytes | None = None
-    ) -> None:
-        if report(tx, run, status, error=error, values=None if status == "rollback" else values):
-            tx.on_commit(partial(self._signals.notify, "webhooks"))
+        if outcome.ending != "put_back":
+            self.claim(tx, leaving=1)
 
     def _hand_over(self, run_id: str, output: bytes) -> None:
         if self._signals.watched(f"output:{run_id}"):
@@ -395,79 +343,8 @@ class Worker:
         """Put back what dead workers left; give up on runs that crash again and again."""
         lost = queue.requeue_expired(tx, all_workers_gone=everyone)
         for run in lost:
-            tx.on_commit(partial(self._signals.notify, f"run:{run.run_id}"))
-            self._end_tools(tx, run)
-            if run.stop == "rollback":
-                error = {"error": "UserRollback", "message": REASONS["rollback"]}
-                self._undo(tx, run, error)
-                self._tell(tx, run, "rollback", error)
-            elif run.stop == "stop":
-                continue  # whoever claims it next writes what it said
-            elif run.stop == "interrupt":
-                self._end_lost(tx, run, "interrupted", {"error": "UserInterrupt", "message": "interrupt requested"})
-            elif recovery.policy(run, self.limits.on_crash) == "wait":
-                self._end_lost(tx, run, "interrupted", recovery.WAITS)
-            elif (crashes := queue.crashes(tx, run.run_id)) >= self.limits.max_attempts:
-                message = f"The server died {crashes} times while this run was running."
-                self._end_lost(tx, run, "error", {**recovery.WAITS, "message": message})
+            self.endings.lost(tx, run)
         return lost
-
-    def _end_tools(self, tx: Tx, run: Run) -> None:
-        """What the dead attempt's tools did is not known: the next attempt begins them anew."""
-        told = _newest_attempt(rows.of_run(tx, run.thread_id, run.run_id, (run.first_seq or 1) - 1))
-        if ends := tools.broken_off(told, int(tx.now.timestamp() * 1000)):
-            self._log.record(tx, run.thread_id, run.run_id, ends)
-
-    def end_waiting(self, tx: Tx, run: Run, action: Action) -> None:
-        """Stop a run that is pending. One that had begun, and was paused or put back, has told and stored something."""
-        if run.first_seq is None or any(one.status == "running" for one in active(tx, run.thread_id)):
-            queue.stop(tx, run, action)
-            self._end_unbegun(tx, run, action)
-            return
-        error = {
-            "error": f"User{'Rollback' if action == 'rollback' else 'Interrupt'}",
-            "message": f"{action} requested",
-        }
-        if action == "rollback":
-            self._undo(tx, run, error)
-            self._tell(tx, run, "rollback", error)
-        else:
-            self._end_lost(tx, run, "interrupted", error)
-
-    def _end_unbegun(self, tx: Tx, run: Run, action: Action) -> None:
-        """Who waits for the thread would wait for ever. Who reads another run of it would take the end for its own."""
-        if not active(tx, run.thread_id):
-            self._end_alone(tx, run, "rollback" if action == "rollback" else "interrupted", began=False)
-
-    def _undo(self, tx: Tx, run: Run, error: dict[str, str]) -> None:
-        """As if the run had never been; the thread says why. Its end stays in the log, for who was away."""
-        pruning.delete_for_runs(tx, [run.run_id], run.thread_id)
-        threads.undo_run(tx, run.thread_id, error, self._executor.pending(tx, run.thread_id))
-        self._log.erase_run(tx, run.thread_id, run.run_id)
-        self._end_alone(tx, run, "rollback")
-        queue.delete(tx, run.run_id)
-
-    def _end_alone(self, tx: Tx, run: Run, status: str, *, began: bool = True) -> None:
-        """An end that says all there is to say, because neither the run nor its other events are there."""
-        end = {"run_id": run.run_id, "status": status, "graph_id": run.graph_id, "attempt": run.attempt or 1}
-        end |= _asked(self._executor.pending(tx, run.thread_id)) | ({} if began else {"began": False})
-        self._log.record(tx, run.thread_id, run.run_id, [(END, dumps(end))])
-
-    def discard(self, tx: Tx, run: Run) -> None:
-        """A run that ended with a crash, and everything of it."""
-        error = {"error": "UserRollback", "message": "discarded after a crash"}
-        self._undo(tx, run, error)
-        self._tell(tx, run, "rollback", error)
-
-    def _end_lost(self, tx: Tx, run: Run, status: Literal["interrupted", "error"], error: Mapping[str, Any]) -> None:
-        pending = self._executor.pending(tx, run.thread_id)
-        last = [(END, dumps({"run_id": run.run_id, "status": status, **_asked(pending)}))]
-        if error["error"] == recovery.CRASHED:
-            last.insert(0, (ERROR, dumps(error)))
-        queue.end_lost(tx, run, status, error, self._log.record(tx, run.thread_id, run.run_id, last))
-        threads.set_state(tx, run.thread_id, outcome=status, values=None, error=error, pending=pending)
-        threads.forget_values(tx, run.thread_id)  # the checkpoints are ahead of them
-        self._tell(tx, run, status, error)
 
     async def _tick(self) -> None:
         """Until the loop ends: leases, stops, dead workers, due runs, leftovers."""
@@ -495,16 +372,6 @@ class Worker:
             logger.warning("run found without a worker", thread_id=run.thread_id, run_id=run.run_id)
         threads.delete_ephemeral(tx, stamp(tx.now - timedelta(seconds=EPHEMERAL_S)))
         return self._claim_due(tx)
-
-
-def _newest_attempt(told: list[Event]) -> list[Event]:
-    begun = [place for place, event in enumerate(told) if event.method == METADATA]
-    return told[begun[-1] :] if begun else told
-
-
-def _asked(pending: Sequence[Pending]) -> dict[str, list[str]]:
-    """The questions that the thread waits with, whoever asked them: a reader forgets the others."""
-    return {"interrupts": [one.interrupt_id for one in pending]} if pending else {}
 
 
 def _new_event_loop() -> asyncio.AbstractEventLoop:
