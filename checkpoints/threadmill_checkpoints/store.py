@@ -6,22 +6,15 @@ expired, and put the keys of a filter into the SQL.
 """
 
 import asyncio
-import inspect
 import logging
-import math
 import sqlite3
-import threading
-from array import array
-from collections.abc import Callable, Iterable, Set
-from concurrent.futures import Future
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache, partial
-from operator import ge, gt, le, lt, mul
+from functools import partial
 from typing import Any, cast
 
 import orjson
-import sqlite_vec  # type: ignore[import-untyped]
 from langgraph.store.base import (
     BaseStore,
     GetOp,
@@ -34,15 +27,15 @@ from langgraph.store.base import (
     SearchItem,
     SearchOp,
     TTLConfig,
-    get_text_at_path,
-    tokenize_path,
     validate_op_namespace,
 )
 from langgraph.store.sqlite import SqliteStore
 
-from threadmill_checkpoints.database import Database, DatabaseError, Row, Tx
+from threadmill_checkpoints import filters
+from threadmill_checkpoints.database import Database, Row, Tx
 from threadmill_checkpoints.sealing import looking_into
 from threadmill_checkpoints.sqlite import SqliteTx
+from threadmill_checkpoints.vectors import Embedder, Index, add_distance, texts_of
 
 log = logging.getLogger("threadmill.store")
 
@@ -52,25 +45,6 @@ ITEM = "store.prefix, store.key, store.value, store.created_at, store.updated_at
 BELOW = "(store.prefix = :{0} OR store.prefix >= :{0} || '.' AND store.prefix < :{0} || '/')"  # '/' comes after '.'
 
 Touched = dict[tuple[str, str], float]  # (prefix, key) of items that were read and expire: their minutes
-
-
-class EmbeddingError(Exception):
-    """Texts could not be turned into vectors; nothing was read or written."""
-
-
-class UnknownOperator(ValueError):
-    """A filter compares in a way that is not known."""
-
-
-@dataclass(frozen=True)
-class Index:
-    """Semantic search. `embed` makes a vector of `dims` numbers from each text of a list; it may be a coroutine
-    function. `fields` are the paths that are embedded of a value, unless a put names others; `$` is all of it.
-    """
-
-    dims: int
-    embed: Callable[[list[str]], Any]
-    fields: tuple[str, ...] = ("$",)
 
 
 class Store(BaseStore):
@@ -91,7 +65,7 @@ class Store(BaseStore):
         self.database = database
         self.ttl_config = ttl
         self._dumps = dumps
-        self._embedder = _Embedder(index) if index is not None else None
+        self._embedder = Embedder(index) if index is not None else None
         self._equipped: set[sqlite3.Connection] = set()
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
@@ -132,7 +106,7 @@ class Store(BaseStore):
         for number, op in enumerate(work.ops):
             validate_op_namespace(op)
             if isinstance(op, SearchOp):
-                _check_filter(op.filter)
+                filters.check(op.filter)
                 if self._embedder is not None and op.query:
                     work.embed(number, "", op.query)
             elif isinstance(op, PutOp):
@@ -141,7 +115,7 @@ class Store(BaseStore):
                     encoded = work.values[number] = self._dumps(dict(op.value)).decode()
                     if self._embedder is not None and op.index is not False:
                         fields = self._embedder.index.fields if op.index is None else op.index
-                        for name, text in _texts(orjson.loads(encoded), fields):
+                        for name, text in texts_of(orjson.loads(encoded), fields):
                             work.embed(number, name, text)
         return work
 
@@ -151,12 +125,12 @@ class Store(BaseStore):
         if connection not in self._equipped:
             self._equipped.add(connection)
             vault = cast(SqliteTx, tx).vault
-            matches = _matches if vault is None else looking_into(vault, _matches, "store", "value")
+            matches = filters.matches if vault is None else looking_into(vault, filters.matches, "store", "value")
             connection.create_function("store_matches", 2, matches, deterministic=True)
-            connection.create_function("store_fits", 3, _fits, deterministic=True)
-            connection.create_function("store_head", 2, _head, deterministic=True)
+            connection.create_function("store_fits", 3, filters.fits, deterministic=True)
+            connection.create_function("store_head", 2, filters.head, deterministic=True)
             if self._embedder is not None:
-                _add_distance(connection)
+                add_distance(connection)
 
 
 def prepare(connection: sqlite3.Connection, *, index: Index | None = None) -> None:
@@ -168,7 +142,7 @@ def prepare(connection: sqlite3.Connection, *, index: Index | None = None) -> No
         if number > done:
             connection.executescript(sql)
             connection.execute("INSERT INTO vector_migrations (v) VALUES (?)", (number,))
-    if index is not None and not _add_distance(connection):
+    if index is not None and not add_distance(connection):
         log.warning(
             "the sqlite3 of this Python cannot load extensions, so that vectors are compared in Python: "
             "semantic search is slow beyond some thousand items"
@@ -363,149 +337,3 @@ def _stamp(moment: datetime) -> str:
 def _moment(text: str) -> datetime:
     moment = datetime.fromisoformat(text)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-# Filters and namespaces
-
-
-ORDER: dict[str, Callable[[Any, Any], bool]] = {"$gt": gt, "$gte": ge, "$lt": lt, "$lte": le}
-OPERATORS = {*ORDER, "$eq", "$ne"}
-
-
-def _check_filter(wanted: Any, known: Set[str] = frozenset()) -> None:
-    """Raises UnknownOperator. At the top there are only fields."""
-    if isinstance(wanted, list):
-        for value in wanted:
-            _check_filter(value, OPERATORS)
-    elif isinstance(wanted, dict):
-        comparing = _compares(wanted)
-        for name, value in wanted.items():
-            if comparing and name not in known:
-                raise UnknownOperator(f"Unsupported operator: {name}")
-            if not comparing:
-                _check_filter(value, OPERATORS)
-
-
-def _compares(wanted: Any) -> bool:
-    return isinstance(wanted, dict) and any(name.startswith("$") for name in wanted)
-
-
-@lru_cache(maxsize=64)
-def _parsed(wanted: str) -> Any:
-    return orjson.loads(wanted)
-
-
-def _matches(value: str | bytes, wanted: str) -> bool:
-    """What a filter means in LangGraph's stores: a key that is missing is null, an object matches by its keys."""
-    return _holds(orjson.loads(value), _parsed(wanted))
-
-
-def _holds(there: Any, wanted: Any) -> bool:
-    if _compares(wanted):
-        return all(_satisfies(there, operator, operand) for operator, operand in wanted.items())
-    if isinstance(wanted, dict):
-        return isinstance(there, dict) and all(_holds(there.get(key), value) for key, value in wanted.items())
-    if isinstance(wanted, list):
-        return isinstance(there, list) and len(there) == len(wanted) and all(map(_holds, there, wanted))
-    return _equal(there, wanted)
-
-
-def _satisfies(there: Any, operator: str, operand: Any) -> bool:
-    if operator in ORDER:
-        return _comparable(there, operand) and ORDER[operator](there, operand)
-    return _equal(there, operand) is (operator == "$eq")
-
-
-def _equal(one: Any, other: Any) -> bool:
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in one)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_equal, one, other))
-    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
-
-
-def _comparable(one: Any, other: Any) -> bool:
-    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (one, other))
-    return numbers or (isinstance(one, str) and isinstance(other, str))
-
-
-def _fits(prefix: str, end: str, path: str) -> bool:
-    labels, wanted = prefix.split("."), path.split(".")
-    there = labels[: len(wanted)] if end == "prefix" else labels[-len(wanted) :]
-    return len(there) == len(wanted) and all(want in ("*", label) for want, label in zip(wanted, there, strict=True))
-
-
-def _head(prefix: str, depth: int) -> str:
-    return ".".join(prefix.split(".")[:depth])
-
-
-# Vectors
-
-
-class _Embedder:
-    """Runs a user's embedding function on an event loop and a thread of its own.
-
-    Texts become vectors before a transaction begins, so that neither the writer nor anybody's event loop waits for a
-    model. A client that belongs to an event loop always meets the same one.
-    """
-
-    def __init__(self, index: Index) -> None:
-        self.index = index
-        self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, name="embeddings", daemon=True).start()
-
-    def submit(self, texts: list[str]) -> "Future[list[bytes]]":
-        return asyncio.run_coroutine_threadsafe(self._embed(texts), self._loop)
-
-    def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-
-    async def _embed(self, texts: list[str]) -> list[bytes]:
-        try:
-            answer = await asyncio.to_thread(self.index.embed, texts)
-            answer = await answer if inspect.isawaitable(answer) else answer
-            vectors = [sqlite_vec.serialize_float32(list(map(float, vector))) for vector in answer]
-        except Exception as error:  # whatever a user's function or a provider raises
-            raise EmbeddingError(f"The embedding function failed: {type(error).__name__}: {error}") from error
-        sizes = {len(vector) // 4 for vector in vectors}
-        if len(vectors) != len(texts) or sizes != {self.index.dims}:
-            raise EmbeddingError(
-                f"The embedding function must answer {len(texts)} texts with as many vectors of {self.index.dims} "
-                f"numbers, not with {len(vectors)} of {', '.join(map(str, sorted(sizes))) or 'none'}."
-            )
-        return vectors
-
-
-def _texts(value: dict[str, Any], fields: Iterable[str]) -> list[tuple[str, str]]:
-    """(field, text) of a value; a field that is a list has a number for each of its texts."""
-    found: dict[str, str] = {}
-    for path in fields:
-        texts = get_text_at_path(value, "$" if path == "$" else tokenize_path(path))
-        for number, text in enumerate(texts):
-            found[f"{path}.{number}" if len(texts) > 1 else path] = text
-    return list(found.items())
-
-
-def _add_distance(connection: sqlite3.Connection) -> bool:
-    """Give the connection sqlite-vec's `vec_distance_cosine`; False if it had to be ours."""
-    if not hasattr(connection, "enable_load_extension"):  # how many Pythons are built
-        connection.create_function("vec_distance_cosine", 2, _cosine_distance, deterministic=True)
-        return False
-    try:
-        connection.enable_load_extension(True)
-        sqlite_vec.load(connection)
-        connection.enable_load_extension(False)
-    except sqlite3.Error as error:
-        raise DatabaseError(f"store.index: the extension sqlite-vec cannot be loaded: {error}.") from error
-    return True
-
-
-def _cosine_distance(one: bytes, other: bytes) -> float | None:
-    (a, length), (b, other_length) = _measured(one), _measured(other)
-    return 1.0 - sum(map(mul, a, b)) / (length * other_length) if length and other_length else None
-
-
-@lru_cache(maxsize=4)  # keeps that of the query
-def _measured(vector: bytes) -> tuple[list[float], float]:
-    numbers = array("f", vector).tolist()
-    return numbers, math.hypot(*numbers)

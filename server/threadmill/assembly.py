@@ -49,8 +49,9 @@ from threadmill_checkpoints.saver.states import Memory
 from threadmill_checkpoints.sealing import Vault
 from threadmill_checkpoints.serde import SealedSerializer, Serializer
 from threadmill_checkpoints.sqlite import SqliteDatabase
-from threadmill_checkpoints.store import Index, Store
+from threadmill_checkpoints.store import Store
 from threadmill_checkpoints.store import prepare as prepare_store
+from threadmill_checkpoints.vectors import Index
 
 logger = structlog.get_logger("threadmill.assembly")
 

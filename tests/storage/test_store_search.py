@@ -12,9 +12,10 @@ import sqlite_vec
 from langgraph.store.base import PutOp, SearchOp
 from storage.test_database import Held
 
-from threadmill_checkpoints import store
+from threadmill_checkpoints import store, vectors
 from threadmill_checkpoints.sqlite import SqliteDatabase
-from threadmill_checkpoints.store import EmbeddingError, Index, Store
+from threadmill_checkpoints.store import Store
+from threadmill_checkpoints.vectors import EmbeddingError, Index
 
 pytestmark = pytest.mark.anyio
 DOCS = ("docs",)
@@ -158,8 +159,8 @@ async def test_an_item_counts_by_its_best_field_and_once(open_store: Open) -> No
 def test_vectors_are_compared_as_sqlite_vec_does() -> None:
     """Where extensions cannot be loaded, the function is ours; where they can, both must agree."""
     ours, theirs = sqlite3.connect(":memory:"), sqlite3.connect(":memory:")
-    ours.create_function("vec_distance_cosine", 2, store._cosine_distance, deterministic=True)
-    extension = store._add_distance(theirs)
+    ours.create_function("vec_distance_cosine", 2, vectors._cosine_distance, deterministic=True)
+    extension = vectors.add_distance(theirs)
     assert extension is hasattr(theirs, "enable_load_extension")
     pairs = [
         ([1, 0], [1, 0], 0),

@@ -13,7 +13,8 @@ from threadmill.api import answers
 from threadmill.api.wire import Body, Here, Me, Route, json
 from threadmill.errors import BadRequest, Invalid, Unavailable
 from threadmill.ids import stamp
-from threadmill_checkpoints.store import EmbeddingError, UnknownOperator
+from threadmill_checkpoints.filters import UnknownOperator
+from threadmill_checkpoints.vectors import EmbeddingError
 
 logger = structlog.get_logger("threadmill.api.store")
 
