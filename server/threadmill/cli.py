@@ -118,7 +118,8 @@ def init(folder: Annotated[Path, typer.Argument(help="A new or empty folder.")])
         (folder / ".gitignore").write_text(".threadmill/\n.env\n__pycache__/\n")
     except OSError as error:
         _fail(ConfigError(f"{folder} cannot be written: {error.strerror}."))
-    typer.echo(f"Made {folder}. Next: threadmill dev --config {folder}")
+    made, option = ("it here", "") if folder.resolve() == Path.cwd() else (folder, f" --config {folder}")
+    typer.echo(f"Made {made}. Next: threadmill dev{option}")
 
 
 ui = typer.Typer(no_args_is_help=True, help="The chat page, which is served at /.")

@@ -41,3 +41,7 @@ def test_an_empty_folder_will_do(threadmill: Start, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert threadmill("init", "empty", cwd=tmp_path).ends() == 0
     assert (tmp_path / "empty" / "langgraph.json").is_file()
+    (tmp_path / "here").mkdir()
+    made = threadmill("init", ".", cwd=tmp_path / "here")
+    assert made.ends() == 0
+    assert made.out.strip() == "Made it here. Next: threadmill dev"
