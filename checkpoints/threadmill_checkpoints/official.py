@@ -16,7 +16,7 @@ from langgraph.checkpoint.base import Checkpoint
 from langgraph.checkpoint.serde.event_hooks import register_serde_event_listener
 
 from threadmill_checkpoints.database import DatabaseError, Row, Tx
-from threadmill_checkpoints.saver import blobs, rows
+from threadmill_checkpoints.saver import blobs, deltas, rows
 from threadmill_checkpoints.saver.parts import packed
 from threadmill_checkpoints.saver.states import Memory, take_apart
 from threadmill_checkpoints.serde import Serializer, Unreadable
@@ -52,6 +52,7 @@ def takeover(connection: sqlite3.Connection, ours: str) -> str:
         INSERT INTO writes (thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, value)
         SELECT thread_id, checkpoint_ns, checkpoint_id, task_id, {path}, idx, channel, type, value
         FROM official_writes;
+        UPDATE search_marks SET number = (SELECT coalesce(max(rowid), 0) FROM checkpoints) WHERE name = 'deltas';
         DROP TABLE official_checkpoints;
         DROP TABLE official_writes"""
 
@@ -143,6 +144,7 @@ def copy_thread(
         for write in file.writes(thread_id, *place) if not there - set(known) else ():
             _copy_write(tx, serde, (target, *place), write, done.blocked)
         advance(1)
+    deltas.of_thread(tx, serde, target)
     return done
 
 

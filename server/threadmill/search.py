@@ -12,6 +12,7 @@ from threadmill.scope import Scope
 from threadmill.signals import Signals
 from threadmill.threads import Filter
 from threadmill_checkpoints.database import Database, Tx
+from threadmill_checkpoints.saver import deltas
 from threadmill_checkpoints.search import find, index
 from threadmill_checkpoints.search.find import Hit, Wanted
 
@@ -59,6 +60,8 @@ class Search:
     async def catch_up(self) -> None:
         async with self._one_at_a_time:
             try:
+                while (earlier := await self._database.read(deltas.waiting)) is not None:
+                    await self._database.write(deltas.put, self._serde, earlier)
                 while (batch := await self._database.read(index.waiting, self._serde)) is not None:
                     await self._database.write(index.put, batch)
             except Exception:  # the next look may succeed: a full disk

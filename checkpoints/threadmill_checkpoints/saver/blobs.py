@@ -17,7 +17,7 @@ import ormsgpack
 from langgraph.checkpoint.serde.base import SerializerProtocol
 
 from threadmill_checkpoints.database import Row, Tx
-from threadmill_checkpoints.saver.parts import Part, filled
+from threadmill_checkpoints.saver.parts import Part, filled, opened
 from threadmill_checkpoints.serde import Serializer, Unreadable
 
 FAN = 64
@@ -114,6 +114,14 @@ def hold(tx: Tx, owner: int, ids: Iterable[int], checkpoint_id: str) -> None:
     tx.many(
         "INSERT OR IGNORE INTO blob_refs (owner, blob_id, checkpoint_id) VALUES (?, ?, ?)",
         [(owner, one, checkpoint_id) for one in ids],
+    )
+
+
+def hold_since(tx: Tx, owner: int, ids: Iterable[int], checkpoint_id: str) -> None:
+    """That they are held is known already, from a later checkpoint on."""
+    tx.many(
+        "UPDATE blob_refs SET checkpoint_id = ?1 WHERE owner = ?2 AND blob_id = ?3 AND checkpoint_id > ?1",
+        [(checkpoint_id, owner, one) for one in ids],
     )
 
 
@@ -231,7 +239,7 @@ class Reader:
     def filled(self, data: bytes, inside: Ids) -> bytes:
         rows = self.rows(inside)
         found = [self.data(rows[one]) for one in inside]
-        return filled(data, [part.decode() if kind == "text" else part for kind, part in found])
+        return filled(data, [opened(*one) for one in found])
 
     def rows(self, ids: Iterable[int]) -> Mapping[int, Row]:
         wanted = list(ids)
@@ -272,11 +280,11 @@ def used(tx: Tx, ids: Iterable[int]) -> set[int]:
 def settle(tx: Tx, thread_id: str, wanted: Mapping[int, str]) -> None:
     """The thread holds these, each from that checkpoint on, and nothing else; what nobody holds then is deleted."""
     by = holder(tx, thread_id).owner
-    rows = tx.all("SELECT blob_id FROM blob_refs WHERE owner = :owner", owner=by)
-    held = {row["blob_id"] for row in rows}
+    rows = tx.all("SELECT blob_id, checkpoint_id FROM blob_refs WHERE owner = :owner", owner=by)
+    held = {row["blob_id"]: row["checkpoint_id"] for row in rows}
     tx.many(
-        "INSERT OR IGNORE INTO blob_refs (owner, blob_id, checkpoint_id) VALUES (?, ?, ?)",
-        [(by, one, since) for one, since in wanted.items() if one not in held],
+        "INSERT OR REPLACE INTO blob_refs (owner, blob_id, checkpoint_id) VALUES (?, ?, ?)",
+        [(by, one, since) for one, since in wanted.items() if held.get(one) != since],
     )
     gone = [one for one in held if one not in wanted]
     tx.many("DELETE FROM blob_refs WHERE owner = ? AND blob_id = ?", [(by, one) for one in gone])

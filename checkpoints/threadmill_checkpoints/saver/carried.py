@@ -15,10 +15,10 @@ import ormsgpack
 from langchain_core.messages import BaseMessage
 
 from threadmill_checkpoints.database import Row, Tx
-from threadmill_checkpoints.saver import blobs, rows
+from threadmill_checkpoints.saver import blobs, deltas, rows
 from threadmill_checkpoints.saver.blobs import NODE, Holder, Reader
 from threadmill_checkpoints.saver.forks import View
-from threadmill_checkpoints.saver.parts import OUTSIDE_MARK, Part, filled
+from threadmill_checkpoints.saver.parts import OUTSIDE_MARK, Part, filled, opened
 from threadmill_checkpoints.serde import Serializer, Unreadable
 
 Record = dict[str, Any]
@@ -93,6 +93,8 @@ class _Leaving:
     def write(self, row: Row) -> Record:
         kind, data = self._serde.opened(row["type"], row["value"])
         inside = _ids(row["parts"])
+        if deltas.inside(self._reader, inside):  # each where it was written
+            data, inside = self._reader.filled(data, inside), []
         if self._change is not None:
             value = self._serde.unpack(kind, self._reader.filled(data, inside) if inside else data)
             if (other := self._change(value)) is not value:
@@ -174,6 +176,7 @@ def _arrive(tx: Tx, serde: Serializer, thread_id: str, carried: Carried, name: N
             },
         )
     rows.put_writes(tx, [_write(arriving, serde, thread_id, record, name) for record in carried.writes])
+    deltas.of_thread(tx, serde, thread_id)
 
 
 def _write(arriving: "_Arriving", serde: Serializer, thread_id: str, record: Record, name: Name) -> Sequence[Any]:
@@ -225,7 +228,7 @@ class _Arriving:
         found = [self._parts[one] for one in inside]
         if data.count(OUTSIDE_MARK) * max(len(one.data) for one in found) > REPEATED + sum(one.size for one in found):
             raise Broken("a part repeats what is inside it too often")
-        return filled(data, [one.data.decode() if one.kind == "text" else one.data for one in found])
+        return filled(data, [opened(one.kind, one.data) for one in found])
 
     def channels(self, found: Mapping[str, Any] | None) -> bytes | None:
         if found is None:

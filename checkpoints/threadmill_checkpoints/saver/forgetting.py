@@ -9,10 +9,10 @@ from typing import Any
 import ormsgpack
 
 from threadmill_checkpoints.database import Row, Tx
-from threadmill_checkpoints.saver import blobs, forks
+from threadmill_checkpoints.saver import blobs, deltas, forks
 from threadmill_checkpoints.saver.blobs import Holder, Ids, Reader
 from threadmill_checkpoints.saver.erasing import TELLING, Erasure
-from threadmill_checkpoints.saver.parts import Part, repacked
+from threadmill_checkpoints.saver.parts import Part, listed, repacked
 from threadmill_checkpoints.search.texts import messages_in, plain
 from threadmill_checkpoints.serde import Serializer
 
@@ -228,15 +228,17 @@ def _writes(tx: Tx, serde: Serializer, thread_id: str, erasure: Erasure, done: C
         thread_id=thread_id,
     ):
         kind, data = serde.opened(row["type"], row["value"])
-        if row["parts"] is not None:
-            data = reader.filled(data, ormsgpack.unpackb(row["parts"]))
+        parts = ormsgpack.unpackb(row["parts"]) if row["parts"] is not None else []
+        if parts:
+            data = reader.filled(data, parts)
         before = erasure.count
         if kind != "msgpack" or not erasure.touches(data):
             continue
-        part = repacked(kind, erasure.packed(data, erasure.quotes if row["channel"] in TELLING else ()))
+        made = erasure.packed(data, erasure.quotes if row["channel"] in TELLING else ())
         if erasure.count == before:
             continue
         done["writes"] += 1
+        part = listed(made) if deltas.inside(reader, parts) else repacked(kind, made)
         inside = blobs.put(tx, by, serde, part.inside, row["checkpoint_id"])
         kind, data = serde.closed(part.kind, part.data)
         tx.run(

@@ -5,7 +5,8 @@ takes checkpoints from a thread first gives its forks what they need (`detach`),
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -298,27 +299,30 @@ def hold(tx: Tx, thread_id: str) -> None:
 
 def made_of(tx: Tx, thread_id: str, which: str = "TRUE", **params: Any) -> dict[int, str]:
     """Blob → the first checkpoint that has it: of the thread's own checkpoints, as `which` says, and all its writes."""
-    found: dict[int, str] = {}
+    written = defaultdict[tuple[str, str], list[int]](list)
     for row in tx.all(
-        f"SELECT checkpoint_id, channels FROM checkpoints WHERE thread_id = :thread_id AND channels IS NOT NULL "
-        f"AND {which} ORDER BY checkpoint_id",
+        "SELECT checkpoint_ns, checkpoint_id, parts FROM writes WHERE thread_id = :thread_id AND parts IS NOT NULL",
+        thread_id=thread_id,
+    ):
+        written[row["checkpoint_ns"], row["checkpoint_id"]] += ormsgpack.unpackb(row["parts"])
+    found: dict[int, str] = {}
+
+    def has(since: str, ids: list[int]) -> None:
+        found.update(dict.fromkeys(blobs.used(tx, {*ids} - found.keys()) - found.keys(), since))
+
+    for row in tx.all(
+        f"SELECT checkpoint_ns, checkpoint_id, parent_checkpoint_id, channels FROM checkpoints "
+        f"WHERE thread_id = :thread_id AND {which} ORDER BY checkpoint_id",
         thread_id=thread_id,
         **params,
     ):
-        entries = ormsgpack.unpackb(row["channels"]).values()
-        new = [one for _, _, levels in entries for ids in levels for one in ids if one not in found]
-        found |= _since(blobs.used(tx, new) - found.keys(), row)
-    for row in tx.all(
-        "SELECT checkpoint_id, parts FROM writes WHERE thread_id = :thread_id AND parts IS NOT NULL",
-        thread_id=thread_id,
-    ):
-        new = ormsgpack.unpackb(row["parts"])
-        found |= _since(blobs.used(tx, new) - found.keys(), row)
+        entries = ormsgpack.unpackb(row["channels"]).values() if row["channels"] is not None else ()
+        new = [one for _, _, levels in entries for ids in levels for one in ids]
+        new += written.pop((row["checkpoint_ns"], row["parent_checkpoint_id"]), ())  # it begins with what was written
+        has(row["checkpoint_id"], new)
+    for (_, checkpoint_id), ids in written.items():
+        has(checkpoint_id, ids)
     return found
-
-
-def _since(found: Iterable[int], row: Row) -> dict[int, str]:
-    return dict.fromkeys(found, str(row["checkpoint_id"]))
 
 
 def _copy(tx: Tx, source: str, target: str, which: str, **params: Any) -> None:

@@ -14,6 +14,7 @@ from langchain_core.messages import BaseMessage
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
 
+from threadmill_checkpoints.search.texts import plain, texts
 from threadmill_checkpoints.serde import READ, Serializer
 
 INLINE = 256  # bytes: what is smaller stands in the checkpoint itself
@@ -117,6 +118,30 @@ class Extension:
         self.code, self.data = code, data
 
 
+def listed(data: bytes) -> Part:
+    """Of messages in a list, or of one: each is a part. Anything else stays where it is."""
+    inside: list[Part] = []
+
+    def out(item: Any) -> Any:
+        packed = _repacked(item)
+        message = plain(packed)
+        if not any(texts(message)):
+            return item
+        inside.append(repacked("msgpack", packed, message.get("id") if isinstance(item, Extension) else None))
+        return Extension(OUTSIDE, (len(inside) - 1).to_bytes(4, "big"))
+
+    read = ormsgpack.unpackb(data, ext_hook=Extension, option=READ)
+    made = _repacked([out(one) for one in read] if isinstance(read, list) else out(read))
+    return Part(made, "msgpack", made, tuple(inside))
+
+
+def opened(kind: str, data: bytes) -> Any:
+    """A part as it stands inside another."""
+    if kind == "text":
+        return data.decode()
+    return ormsgpack.unpackb(data, ext_hook=Extension, option=READ) if kind == "msgpack" else data
+
+
 def _outsourced(data: bytes, inside: list[Part]) -> bytes:
     def walk(value: Any) -> Any:
         if isinstance(value, str | bytes) and len(value) >= LARGE:
@@ -130,8 +155,8 @@ def _outsourced(data: bytes, inside: list[Part]) -> bytes:
     return _walked(data, walk)
 
 
-def filled(data: bytes, inside: Sequence[str | bytes]) -> bytes:
-    """The data of a part as its serializer packed it."""
+def filled(data: bytes, inside: Sequence[Any]) -> bytes:
+    """The data of a part as its serializer packed it; `inside` are `opened`."""
 
     def walk(value: Any) -> Any:
         if isinstance(value, Extension):
@@ -152,5 +177,8 @@ def _each(value: Any, walk: Callable[[Any], Any]) -> Any:
 
 
 def _walked(data: bytes, walk: Callable[[Any], Any]) -> bytes:
-    read = ormsgpack.unpackb(data, ext_hook=Extension, option=READ)
-    return ormsgpack.packb(walk(read), default=lambda one: ormsgpack.Ext(one.code, one.data), option=READ)
+    return _repacked(walk(ormsgpack.unpackb(data, ext_hook=Extension, option=READ)))
+
+
+def _repacked(read: Any) -> bytes:
+    return ormsgpack.packb(read, default=lambda one: ormsgpack.Ext(one.code, one.data), option=READ)

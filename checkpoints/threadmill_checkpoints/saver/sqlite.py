@@ -43,7 +43,7 @@ from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.constants import START
 
 from threadmill_checkpoints.database import Database, DatabaseError, Row, Tx
-from threadmill_checkpoints.saver import blobs, forks, heads, memories, pruning, rows
+from threadmill_checkpoints.saver import blobs, deltas, forks, heads, memories, pruning, rows
 from threadmill_checkpoints.saver.blobs import Reader
 from threadmill_checkpoints.saver.forks import View
 from threadmill_checkpoints.saver.parts import Part, packed
@@ -224,7 +224,13 @@ class SqliteSaver(BaseCheckpointSaver[str]):
             "root_id": (about.get("parents") or {}).get("") if place[1] else None,
         }
         saved = {key: row[key] for key in ("thread_id", "checkpoint_ns", "checkpoint_id")}
-        return lambda tx: rows.put_checkpoint(tx, row | {"channels": store(tx)}), {"configurable": saved}
+
+        def put(tx: Tx) -> None:
+            rows.put_checkpoint(tx, row | {"channels": store(tx)})
+            if parent and (channels := about.get(deltas.COUNTERS)):
+                deltas.take_apart(tx, self.serde, self.memory.holders[place[0]], place, parent, channels)
+
+        return put, {"configurable": saved}
 
     def _put_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str

@@ -103,9 +103,9 @@ def _words(text: Text) -> str:
 
 def clear(tx: Tx) -> None:
     """Begin anew."""
-    if tx.one("SELECT 1 FROM search_marks WHERE number > 0") is not None:
+    if tx.one("SELECT 1 FROM search_marks WHERE number > 0 AND name <> 'deltas'") is not None:
         tx.run("DELETE FROM search_docs")
-        tx.run("UPDATE search_marks SET number = 0")
+        tx.run("UPDATE search_marks SET number = 0 WHERE name <> 'deltas'")
         tidy(tx)
 
 
