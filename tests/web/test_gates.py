@@ -227,6 +227,7 @@ def test_everybody_can_use_what_opens(
     assert broken(page, axe) == [], "a step that waits"
     page.goto(f"/t/{thread}")
     expect(page.locator("[data-turns='3'][data-busy=false]")).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("tablist")).to_have_count(1 if width > 760 else 0)
     page.locator("article.human .icon-edit").click()
     expect(page.locator(".rewrite textarea")).to_be_focused()
     page.locator("header .icon-download").click()

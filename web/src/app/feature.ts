@@ -12,6 +12,8 @@ export interface Slots {
   sidebar: object
   /** Under the list of the side column: settings and the like. */
   sidebarFoot: object
+  /** Above the conversation and its title. */
+  above: object
   /** Right of a conversation's title. */
   header: { thread: string }
   /** The conversation itself. */

@@ -18,7 +18,14 @@ function typing(target: EventTarget | null): boolean {
 }
 
 export function keysShown(keys: string): string {
-  const names: Record<string, string> = { mod: MAC ? '⌘' : 'Ctrl', shift: MAC ? '⇧' : 'Shift', alt: MAC ? '⌥' : 'Alt', escape: 'Esc' }
+  const names: Record<string, string> = {
+    mod: MAC ? '⌘' : 'Ctrl',
+    shift: MAC ? '⇧' : 'Shift',
+    alt: MAC ? '⌥' : 'Alt',
+    escape: 'Esc',
+    pageup: 'Page Up',
+    pagedown: 'Page Down',
+  }
   return keys
     .split('+')
     .map((one) => names[one] ?? one.toUpperCase())

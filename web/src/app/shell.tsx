@@ -7,6 +7,7 @@ import { pressed } from './keys.ts'
 import { language, words } from './lang.ts'
 import { current, route } from './route.ts'
 import { row, rows } from './rows.ts'
+import { idOfTab, tabbed } from './tabs.ts'
 import { thread, title } from './threads.ts'
 import { common } from './words.ts'
 
@@ -33,6 +34,7 @@ export function Shell() {
         </aside>
         {drawer.value && <button type="button" class="shade" aria-label={t('hide')} onClick={() => (drawer.value = false)} />}
         <main class="talk">
+          <Slot name="above" />
           <header class="head">
             <IconButton
               class="drawer-button"
@@ -46,7 +48,7 @@ export function Shell() {
               <Slot name="header" thread={id} />
             </div>
           </header>
-          <div class="body">
+          <div class="body" id="conversation" {...(tabbed.value && { role: 'tabpanel', 'aria-labelledby': idOfTab(id) })}>
             <div class="stream">
               <Slot key={id} name="main" thread={id} />
               <div class="dock">

@@ -12,6 +12,12 @@ export const table = {
     undo: 'Undo',
     larger: 'Show larger',
     untitled: 'New conversation',
+    running: 'Running',
+    queued: 'Queued',
+    paused: 'Paused',
+    waiting: 'Needs you',
+    failed: 'Failed',
+    unread: 'New answer',
   },
   'zh-CN': {
     copy: '复制',
@@ -22,6 +28,12 @@ export const table = {
     undo: '撤销',
     larger: '查看大图',
     untitled: '新对话',
+    running: '运行中',
+    queued: '排队中',
+    paused: '已暂停',
+    waiting: '等待你处理',
+    failed: '失败',
+    unread: '有新回答',
   },
 }
 

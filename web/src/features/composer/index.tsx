@@ -43,8 +43,9 @@ function Composer({ thread: id }: { thread: string }) {
     element.style.height = `${Math.min(element.scrollHeight, TALLEST)}px`
   }, [text])
   useEffect(() => {
-    // A finger would get a keyboard over half of the page.
-    if (matchMedia('(hover: hover)').matches) box.current?.focus({ preventScroll: true })
+    // A finger would get a keyboard over half of the page; who closes tabs by key goes on there.
+    const reached = document.activeElement?.matches('[role=tab]:focus-visible')
+    if (!reached && matchMedia('(hover: hover)').matches) box.current?.focus({ preventScroll: true })
   }, [id])
 
   const submit = () => {

@@ -129,6 +129,8 @@ export function Keys({ close }: Props) {
     ['F2', t('rename')],
     ['Delete', t('delete')],
     [keysShown('shift+↓'), t('select')],
+    ['Delete', t('closeTab')],
+    [`${keysShown('shift+←')} →`, t('moveTab')],
   ]
   const known = commands().flatMap((one: Command) => (one.keys ? [[keysShown(one.keys), one.title()]] : []))
   return (

@@ -19,6 +19,8 @@ export const table = {
     rename: 'In the list of conversations: rename',
     delete: 'In the list of conversations: delete',
     select: 'In the list of conversations: select several',
+    closeTab: 'In the tabs: close',
+    moveTab: 'In the tabs: move',
   },
   'zh-CN': {
     palette: '前往或执行…',
@@ -38,6 +40,8 @@ export const table = {
     rename: '在对话列表中：重命名',
     delete: '在对话列表中：删除',
     select: '在对话列表中：选择多个',
+    closeTab: '在标签页中：关闭',
+    moveTab: '在标签页中：移动',
   },
 }
 export const t = words(table)

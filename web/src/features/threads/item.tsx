@@ -2,34 +2,21 @@ import { signal } from '@preact/signals'
 import { useEffect, useRef } from 'preact/hooks'
 import { BASE } from '../../app/api.ts'
 import { archivedAt, pinnedAt } from '../../app/list.ts'
+import { Mark, stateOf, type State } from '../../app/mark.tsx'
 import { patch } from '../../app/rows.ts'
 import { common } from '../../app/words.ts'
 import type { Row } from '../../core/wire.ts'
-import { Icon, type IconName } from '../../ui/icon.tsx'
+import { Icon } from '../../ui/icon.tsx'
 import { Menu, type Act } from '../../ui/menu.tsx'
 import { toast } from '../../ui/toast.tsx'
 import { pin, putAway, remove } from './acts.ts'
 import { begin, chosen, extend, toggle } from './selection.ts'
 import { t } from './words.ts'
 
-type State = 'running' | 'queued' | 'paused' | 'waiting' | 'failed' | 'unread'
-const ICONS: Record<State, IconName> = {
-  running: 'running',
-  queued: 'queued',
-  paused: 'paused',
-  waiting: 'waiting',
-  failed: 'failed',
-  unread: 'check',
-}
 const LONG_PRESS = 400 // ms; Android has its own menu after 500
 
 /** The one that gets a new name. */
 export const naming = signal<string | null>(null)
-
-function stateOf(row: Row, here: boolean): State | null {
-  if (row.status !== 'idle') return row.status
-  return row.unread && !here ? 'unread' : null
-}
 
 const actsOn = (row: Row): Act[] => [
   { label: t('rename'), icon: 'edit', run: () => (naming.value = row.thread_id) },
@@ -126,12 +113,7 @@ function Words({ row, state }: { row: Row; state: State | null }) {
     <>
       <span class="side-title">{titleOf(row)}</span>
       {archivedAt(row) > 0 && <Icon name="archive" />}
-      {state && (
-        <span class={`state state-${state}`} title={t(state)}>
-          <Icon name={ICONS[state]} />
-          <span>{t(state)}</span>
-        </span>
-      )}
+      {state && <Mark state={state} />}
     </>
   )
 }
