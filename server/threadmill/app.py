@@ -35,6 +35,7 @@ from threadmill.api import (
     retention,
     runs,
     search,
+    shares,
     snapshot,
     sockets,
     state,
@@ -70,6 +71,7 @@ GROUPS = {
         snapshot.router,
         timings.router,
         search.router,
+        shares.router,
         forgetting.router,
     ],
     "runs": [crons.router, runs.threaded, runs.stateless, protocol.router, subscriptions.router, queue.router],
@@ -209,6 +211,8 @@ def _core(http: HttpConfig, security: dict[str, Any], own: Starlette | None) -> 
     for group, routers in GROUPS.items():
         for router in routers if group not in http.disabled else ():
             core.include_router(router, dependencies=[Depends(caller)], responses=answers.COMMON)
+    if "threads" not in http.disabled:
+        core.include_router(shares.strangers)  # who has a link needs no login
     if "runs" not in http.disabled:
         core.include_router(sockets.router)  # who calls is asked by the socket itself
     if "ui" not in http.disabled:

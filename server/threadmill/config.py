@@ -56,6 +56,9 @@ class Settings:
     insecure: bool = _setting(
         False, "THREADMILL_INSECURE", "Listen where other machines can reach the server although nobody must log in."
     )
+    sharing: bool = _setting(
+        False, "THREADMILL_SHARING", "Let users make links by which anybody may read a conversation without a login."
+    )
     max_concurrent_runs: int = _setting(
         256, "THREADMILL_MAX_CONCURRENT_RUNS", "Runs executed at the same time; more wait in the queue.", low=1
     )

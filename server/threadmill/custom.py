@@ -10,7 +10,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.routing import BaseRoute, Match, NoMatchFound
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from threadmill.api import meta, page
+from threadmill.api import meta, page, shares
 from threadmill.api.wire import identify, json
 from threadmill.errors import ThreadmillError
 from threadmill.langgraph_json.http import HttpConfig
@@ -57,7 +57,7 @@ class Guard:
         self._own = own
         self._own_too = own_too
         described = [one for one in core.routes if getattr(one, "path", "") == core.openapi_url]
-        self._open: list[BaseRoute] = [*meta.router.routes, *page.router.routes, *described]
+        self._open: list[BaseRoute] = [*meta.router.routes, *page.router.routes, *shares.strangers.routes, *described]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] in ("http", "websocket") and self._guards(scope):

@@ -13,7 +13,7 @@ from typing import Any, Literal, Self
 
 import structlog
 
-from threadmill import branches, feed, threads
+from threadmill import branches, feed, shares, threads
 from threadmill.events.log import EventLog
 from threadmill.ids import stamp
 from threadmill.langgraph_json.checkpointer import RetentionConfig
@@ -149,7 +149,7 @@ class Retention:
             threads.delete(tx, scope, thread_id)
             tx.on_commit(partial(self._log.forget, thread_id))
         else:
-            pruning.keep_latest(tx, thread_id, self._decode, branches.kept(tx, thread_id))
+            pruning.keep_latest(tx, thread_id, self._decode, _kept(tx, thread_id))
         return True
 
     async def run(self) -> None:
@@ -196,7 +196,7 @@ class Retention:
     def _thin(self, tx: Tx, how: Thin, scope: Scope, thread_id: str, wanted: Generations) -> Thinned:
         if not _idle(tx, scope, thread_id):
             return Thinned(0, 0)
-        return how(tx, thread_id, wanted.since(tx.now), self._decode, branches.kept(tx, thread_id))
+        return how(tx, thread_id, wanted.since(tx.now), self._decode, _kept(tx, thread_id))
 
     def _expire(self, tx: Tx, thread_id: str) -> bool:
         """Looked at again here: it may have come to life since it was found."""
@@ -212,6 +212,10 @@ class Retention:
             thread_id=thread_id,
         )
         return done
+
+
+def _kept(tx: Tx, thread_id: str) -> set[str]:
+    return branches.kept(tx, thread_id) | shares.kept(tx, thread_id)
 
 
 def _due(tx: Tx, limit: int) -> list[str]:

@@ -13,7 +13,7 @@ from serving import Server
 
 pytestmark = pytest.mark.anyio
 
-OPEN = {"/ok", "/info", "/metrics"}  # never need a caller
+OPEN = {"/ok", "/info", "/metrics", "/shared/{token}"}  # never need a caller
 BODIES: dict[str, Any] = {
     "/commands": {"id": 1, "method": "agent.getTree", "params": {}},
     "/runs": {"assistant_id": "echo", "input": {"messages": []}},
@@ -32,7 +32,8 @@ WORDS = "the words of alice"
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    own = Server(tmp_path_factory.mktemp("guarded") / "data", Path(__file__).with_name("langgraph.json")).start()
+    project = Path(__file__).with_name("langgraph.json")
+    own = Server(tmp_path_factory.mktemp("guarded") / "data", project, {"THREADMILL_SHARING": "1"}).start()
     yield own
     own.kill()
 
@@ -97,7 +98,7 @@ async def test_somebody_elses_thread_does_not_exist_on_any_route(
     for method, path in await routes(guarded):
         if "{thread_id}" not in path:
             continue
-        answer = await bob.request(method, path.format(**ids, name="x"), json=body_of(path))
+        answer = await bob.request(method, path.format(**ids, name="x", share_id="x"), json=body_of(path))
         # Three answers of the wire that say "not found" in their own way: copying, joining an unknown run, a command.
         gone = (
             answer.status_code == 404

@@ -27,7 +27,13 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = [*(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")), *sorted(DOCS.rglob("*.md"))]
-OWN = {"/docs", "/openapi.json", "/", "/t/{thread_id}"}  # pages about the API, which the schema leaves out
+OWN = {
+    "/docs",
+    "/openapi.json",
+    "/",
+    "/t/{thread_id}",
+    "/s/{token}",
+}  # pages about the API, which the schema leaves out
 BEGIN, END = "<!-- settings: begin -->", "<!-- settings: end -->"
 
 

@@ -67,7 +67,8 @@ OBJECTS = [example for example in ALL if example.language == "json"]
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """As `make run` serves it."""
-    server = Server(tmp_path_factory.mktemp("docs") / "data", ROOT / "langgraph.json", QUICK).start()
+    env = {**QUICK, "THREADMILL_SHARING": "1"}
+    server = Server(tmp_path_factory.mktemp("docs") / "data", ROOT / "langgraph.json", env).start()
     yield server
     server.kill()
 

@@ -167,6 +167,7 @@ async def test_own_routes_are_guarded_when_asked_to(serve: Callable[..., Server]
             assert ("x-signed" in refused.headers) == (order == "middleware_first")
         assert (await http.get("/hello", headers=BOB)).json() == {"user": "bob", "pool": "open"}
         assert (await http.get("/ok")).status_code == 200
+        assert (await http.get("/shared/unknown")).status_code == 404
         url = f"{server.url.replace('http', 'ws')}/socket"
         with pytest.raises(InvalidStatus, match="403"):
             async with connect(url):

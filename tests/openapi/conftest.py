@@ -12,7 +12,7 @@ from serving import Server
 
 @pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    own = Server(tmp_path_factory.mktemp("described") / "data").start()
+    own = Server(tmp_path_factory.mktemp("described") / "data", env={"THREADMILL_SHARING": "1"}).start()
     yield own
     own.kill()
 

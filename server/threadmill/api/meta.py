@@ -29,8 +29,9 @@ async def ok(here: Here, check_db: bool = False) -> Response:
 
 
 @router.get("/info", responses=answers.answers(answers.Info))
-async def info() -> Response:
+async def info(here: Here) -> Response:
     flags: dict[str, Any] = {"assistants": True, "crons": True, "langsmith": False, "strict_resume": True}
+    flags["sharing"] = here.settings.sharing
     host = {"kind": "self-hosted", "project_id": None, "host_revision_id": None, "revision_id": None, "tenant_id": None}
     return json(
         {"version": version("threadmill"), "langgraph_py_version": version("langgraph"), "flags": flags, "host": host}

@@ -1,4 +1,7 @@
-"""The chat page at `/` and `/t/{thread_id}`: files of the package, by an exact manifest; no client's path is joined."""
+"""The chat page at `/`, `/t/{thread_id}` and `/s/{token}`.
+
+Files of the package, by an exact manifest: no client's path is joined.
+"""
 
 import html
 import json
@@ -92,6 +95,14 @@ async def index(request: Request) -> Response:
 async def thread(thread_id: str, request: Request) -> Response:
     """The same page: it reads the thread from its address."""
     return _index(request, "../")
+
+
+@router.api_route("/s/{token}", methods=METHODS)
+async def shared(token: str, request: Request) -> Response:
+    """The same page: whether there is such a link it finds out."""
+    answer = _index(request, "../")
+    answer.headers["x-robots-tag"] = "noindex"
+    return answer
 
 
 def _index(request: Request, base: str) -> Response:

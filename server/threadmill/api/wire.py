@@ -265,7 +265,8 @@ def install_errors(app: FastAPI) -> None:
 
     async def unknown(request: Request, error: Exception) -> Response:
         request_id = request.scope.get("state", {}).get("request_id")
-        logger.error("request failed", path=request.url.path, request_id=request_id, exc_info=error)
+        path = request.url.path.replace(request.path_params.get("token") or "\0", "…")  # it opens a conversation
+        logger.error("request failed", path=path, request_id=request_id, exc_info=error)
         return Response("Internal Server Error", 500, media_type="text/plain")
 
     app.add_exception_handler(ThreadmillError, known)

@@ -1,0 +1,163 @@
+"""/threads/{id}/shares: links to a conversation as it was; and /shared/{token}, what whoever has one reads."""
+
+import asyncio
+import hashlib
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, Literal
+
+from fastapi import APIRouter, Depends, Request, Response
+from langchain_core.messages import BaseMessage
+from pydantic import AwareDatetime, Field, model_validator
+
+from threadmill import shares
+from threadmill.api import answers
+from threadmill.api.wire import Body, Here, Me, Read, Route, json, refusal
+from threadmill.bundles.redaction import Redaction
+from threadmill.errors import Forbidden
+from threadmill.ids import new_id, parse_id
+from threadmill.jsonable import message_fields
+from threadmill.langgraph_json.values import MAX_MINUTES
+from threadmill.shares import Shared
+from threadmill.summary import summarise
+
+OFF = "Sharing is off on this server: THREADMILL_SHARING turns it on."
+GONE = "There is no such link, or no longer."
+# Nobody keeps it, no search engine finds it, and no site that it leads to learns its address.
+HEADERS = {"cache-control": "no-store", "referrer-policy": "no-referrer", "x-robots-tag": "noindex"}
+BLOCKS = frozenset(("text", "reasoning", "image", "image_url"))
+UNSAID = frozenset(("system", "developer"))  # messages to the model
+SECRET = re.compile(  # as in web/src/core/secrets.ts
+    r"(^|[_.\- ])(pass(word|wd|phrase)?|secret|token|api[_-]?key|authorization|credentials?|private[_-]?key)$", re.I
+)
+
+
+async def offered(here: Here) -> None:
+    if not here.settings.sharing:
+        raise Forbidden(OFF)
+
+
+router = APIRouter(
+    prefix="/threads/{thread_id}/shares", tags=["Shares"], route_class=Route, dependencies=[Depends(offered)]
+)
+strangers = APIRouter(tags=["Shares"], route_class=Route)
+
+
+class Create(Body):
+    """`ttl` is in minutes."""
+
+    checkpoint_id: str | None = None
+    redact: list[Literal["tool-results"]] = Field([], max_length=1)
+    expires_at: AwareDatetime | None = None
+    ttl: float | None = Field(None, gt=0, le=MAX_MINUTES, strict=True)
+
+    @model_validator(mode="after")
+    def _one(self) -> "Create":
+        if self.expires_at is not None and self.ttl is not None:
+            raise ValueError("name either expires_at or ttl.")
+        return self
+
+
+@router.post("", responses=answers.answers(answers.NewShare, 404, 409))
+async def create(thread_id: str, body: Create, request: Request, here: Here, me: Me) -> Response:
+    thread_id = parse_id(thread_id, "thread")
+    scope = await me.may("threads", "update", {"thread_id": thread_id})
+    token = secrets.token_urlsafe(32)
+    made = await here.database.write(
+        shares.create,
+        scope,
+        thread_id,
+        share_id=new_id(),
+        token=_hash(token),
+        checkpoint_id=body.checkpoint_id,
+        redact=body.redact,
+        expires_at=body.expires_at,
+        minutes=body.ttl,
+    )
+    return json({**asdict(made), "token": token, "url": f"{request.scope.get('root_path', '')}/s/{token}"})
+
+
+@router.get("", responses=answers.answers(list[answers.Share], 404))
+async def listed(thread: Read, here: Here) -> Response:
+    return json(await here.database.read(shares.of_thread, thread.scope, thread.thread_id))
+
+
+@router.delete("/{share_id}", status_code=204, responses=answers.nothing(404))
+async def revoke(thread_id: str, share_id: str, here: Here, me: Me) -> Response:
+    """It shows nothing from then on."""
+    thread_id = parse_id(thread_id, "thread")
+    scope = await me.may("threads", "update", {"thread_id": thread_id})
+    await here.database.write(shares.revoke, scope, thread_id, share_id)
+    return Response(status_code=204)
+
+
+@strangers.get("/shared/{token}", responses=answers.answers(answers.SharedConversation, 404, 422))
+async def read(token: str, here: Here) -> Response:
+    """Nobody has to say who they are; what is gone cannot be told from what never was."""
+    found = await here.database.read(shares.read, here.states.serde, _hash(token)) if here.settings.sharing else None
+    if found is None:
+        return refusal(GONE, 404, HEADERS)
+    return await asyncio.to_thread(_answer, found)  # long conversations take their time
+
+
+def _hash(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "replace")).digest()
+
+
+def _answer(found: Shared) -> Response:
+    redaction = Redaction.of(found.share.redact)
+    said = map(_shown, redaction.value(found.messages) if redaction else found.messages)
+    answer = {
+        "title": found.title or summarise(found.messages).title,
+        "created_at": found.created_at,
+        "shared_at": found.share.created_at,
+        "messages": [one for one in said if one is not None],
+    }
+    return json(answer, headers=HEADERS)
+
+
+def _shown(said: Any) -> dict[str, Any] | None:
+    """Only what a page shows: neither who or what it was made by, nor what tools keep for the program."""
+    message = message_fields(said) if isinstance(said, BaseMessage) else said if isinstance(said, Mapping) else {}
+    kind = message.get("type") or message.get("role")
+    if kind is None or kind in UNSAID:
+        return None
+    content = message.get("content")
+    more = {name: message.get(name) or {} for name in ("additional_kwargs", "response_metadata")}
+    found = {
+        "id": message.get("id"),
+        "type": kind,
+        "content": [one for one in content if _block(one)] if isinstance(content, list) else content,
+        "tool_calls": [
+            {"id": one.get("id"), "name": one.get("name"), "args": veiled(one.get("args"))}
+            for one in message.get("tool_calls") or ()
+        ],
+        "tool_call_id": message.get("tool_call_id"),
+        "status": message.get("status"),
+        "additional_kwargs": _only(more["additional_kwargs"], "reasoning_content"),
+        "response_metadata": _only(more["response_metadata"], "finish_reason"),
+    }
+    return {name: one for name, one in found.items() if one not in (None, [], {})}
+
+
+def _block(block: Any) -> bool:
+    return isinstance(block, dict) and block.get("type") in BLOCKS
+
+
+def _only(fields: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return {name: fields[name]} if fields.get(name) else {}
+
+
+def veiled(value: Any) -> Any:
+    """Without the values whose names say that they are secret."""
+    if isinstance(value, list):
+        return [veiled(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    return {name: "•••" if _secret(name) else veiled(one) for name, one in value.items()}
+
+
+def _secret(name: str) -> bool:
+    return SECRET.search(re.sub(r"([a-z])([A-Z])", r"\1_\2", name)) is not None
