@@ -36,6 +36,7 @@ PARAMS: dict[str, tuple[str, dict[str, Form]]] = {
         {"metadata": "index", "config": "whole", "error": "whole", "title": "text", "preview": "text"},
     ),
     "thread_values": ("thread", {"data": "object"}),
+    "drafts": ("thread", {"content": "whole"}),
     "runs": ("run", {"metadata": "index", "kwargs": "object", "error": "whole"}),
     "crons": ("cron", {"metadata": "index", "payload": "object", "request": "whole"}),
     "store": ("store", {"value": "object"}),

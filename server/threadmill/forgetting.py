@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from threadmill import interrupts, threads
+from threadmill import drafts, interrupts, threads
 from threadmill.errors import Conflict, NotFound
 from threadmill.events.event import ERROR, INPUT, Event, pack, unpack
 from threadmill.events.log import EventLog
@@ -96,6 +96,7 @@ class Forgetting:
                         f"UPDATE {table} SET {column} = :{column} WHERE {key} = :{key}", **{column: data, key: row[key]}
                     )
         counts["injections"] += _injections(tx, thread_id, erasure)
+        counts["drafts"] += drafts.erase(tx, thread_id, lambda content: _erased(content, erasure) is not None)
         counts["receipts"] += _receipts(tx, self.serde, thread_id, erasure)
         if threads.exists(tx, ALL, thread_id):
             before = erasure.count

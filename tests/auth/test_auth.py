@@ -24,6 +24,7 @@ BODIES: dict[str, Any] = {
     "/recover": {"choice": "keep"},
     "/runs/crons": {"assistant_id": "echo", "schedule": "0 0 * * *", "input": {"messages": []}},
     "/stream/events": {"channels": ["values"]},
+    "/draft": {"content": "x"},
     "/state": {"values": {"messages": []}},
     "/state/checkpoint": {"checkpoint": {"checkpoint_id": "1ef00000-0000-6000-8000-000000000000"}},
 }

@@ -71,6 +71,7 @@ async def converse(client: LangGraphClient, *, everywhere: bool = True) -> str:
         pass
     await client.threads.update_state(thread_id, said)
     await client.threads.update(thread_id, metadata={"more": "cats"})
+    await client.http.put(f"/threads/{thread_id}/draft", json={"content": SECRET})
     asked = (await client.threads.create(metadata=label))["thread_id"]
     await client.runs.wait(asked, "hitl", input={"log": [SECRET]})
     await client.threads.copy(asked)
@@ -97,7 +98,19 @@ async def look(server: Server, thread_id: str) -> list[str]:
     done = next(run for run in runs if run["status"] == "success")
     async with httpx.AsyncClient(base_url=server.url) as http:
         replay = await http.get(f"/threads/{thread_id}/runs/{done['run_id']}/stream", headers={"Last-Event-ID": "-1"})
-    parts = [thread["values"], cron["payload"], item["value"], found, interrupted, runs, assistants, state, history]
+        draft = (await http.get(f"/threads/{thread_id}/draft")).json()
+    parts = [
+        draft,
+        thread["values"],
+        cron["payload"],
+        item["value"],
+        found,
+        interrupted,
+        runs,
+        assistants,
+        state,
+        history,
+    ]
     return [*(json.dumps(part) for part in [*parts, thread["title"], thread["preview"]]), replay.text]
 
 

@@ -142,6 +142,12 @@ def a_thread(walk: Walk, none: str) -> tuple[str, str]:
         for rest in ("/snapshot", "/digest?since=0", "/queue", "/timings"):
             walk("GET", f"{there}{rest}")
         walk("PUT", f"{there}/read", {})
+        for body in ({"content": "to be"}, {"content": [], "revision": "other"}, {"content": None}):
+            walk("PUT", f"{there}/draft", body)
+        walk("GET", f"{there}/draft")
+        walk("DELETE", f"{there}/draft?revision=other")
+        walk("DELETE", f"{there}/draft")
+        walk("GET", f"{there}/draft")
         walk("POST", f"{there}/stop")
         walk("PATCH", f"{there}/runs/{ran['run_id']}", {"position": 0})
     later = {"assistant_id": "echo", "input": HELLO, "after_seconds": 60}

@@ -123,6 +123,17 @@ class Marker(TypedDict):
     unread: bool
 
 
+class Revision(TypedDict):
+    revision: str
+    updated_at: str
+
+
+class Draft(TypedDict):
+    content: str | list[Json] | None
+    revision: str | None
+    updated_at: str | None
+
+
 class Question(TypedDict):
     interrupt_id: str
     value: Any

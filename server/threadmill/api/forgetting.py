@@ -26,6 +26,7 @@ class Erased(TypedDict):
     metadata: int
     injections: int
     receipts: int
+    drafts: int
     errors: int
     titles: int
     webhooks: int
