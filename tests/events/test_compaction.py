@@ -13,7 +13,7 @@ from serving import Server, until
 
 from threadmill.events.compaction import compact
 from threadmill.events.event import ROOM, Event, unpack
-from threadmill.streaming.v2 import Envelope, Projection
+from threadmill.streaming.projection import Envelope, Projection
 
 RUNS = (
     ("chat", {"messages": [{"role": "user", "content": "hi"}], "n_tokens": 40}),

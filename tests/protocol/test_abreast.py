@@ -14,7 +14,8 @@ from threadmill.api import subscriptions
 from threadmill.api.subscriptions import Beside
 from threadmill.events.event import END, METADATA, ROOM
 from threadmill.streaming import abreast
-from threadmill.streaming.v2 import Envelope, Projection, Wanted
+from threadmill.streaming.projection import Envelope, Projection
+from threadmill.streaming.v2 import Wanted
 
 pytestmark = pytest.mark.anyio
 

@@ -5,7 +5,8 @@ from typing import Any
 import orjson
 
 from threadmill.events.event import END, METADATA, ROOM, Event
-from threadmill.streaming.v2 import Projection, Wanted, cursor
+from threadmill.streaming.projection import Projection
+from threadmill.streaming.v2 import Wanted, cursor
 
 CALLS = 40  # blocks of one message: more envelopes than there is room for
 

@@ -11,14 +11,15 @@ from typing import Any
 
 import pytest
 
-from threadmill import threads, webhooks
+from threadmill import deliveries, threads
+from threadmill.deliveries import Delivery, claim, enqueue, finish, search, sweep
 from threadmill.egress import LOOPBACK, Egress
 from threadmill.errors import ConfigError, Conflict, Invalid, NotFound
 from threadmill.langgraph_json.webhooks import WebhooksConfig
 from threadmill.langgraph_json.webhooks import webhooks as read
 from threadmill.scope import ALL, Scope
 from threadmill.signals import Signals
-from threadmill.webhooks import Delivery, Webhooks, claim, enqueue, finish, search, secrets, sign, sweep
+from threadmill.webhooks import Webhooks, secrets, sign
 from threadmill_checkpoints.migrate import migrate_sqlite
 from threadmill_checkpoints.sqlite import SqliteDatabase
 
@@ -97,13 +98,13 @@ async def test_it_is_tried_after_longer_and_longer_pauses_and_then_given_up(offi
     office.forward(7200)
     assert await office.send(sender) > 0
     assert len(office.heard) == 8
-    again = await office.database.write(webhooks.retry, ALL, RUN)
+    again = await office.database.write(deliveries.retry, ALL, RUN)
     assert (again.status, again.attempts) == ("pending", 0)
     office.answers = []
     await office.send(sender)
     assert (await office.one()).status == "delivered"
     with pytest.raises(Conflict):
-        await office.database.write(webhooks.retry, ALL, RUN)
+        await office.database.write(deliveries.retry, ALL, RUN)
 
 
 async def test_two_servers_never_send_one_at_once(office: Office) -> None:
@@ -139,7 +140,7 @@ async def test_what_the_rules_forbid_by_now_is_dead_at_once(office: Office) -> N
     assert (found.status, found.attempts) == ("dead", 1)
     assert found.error == "10.0.0.1 leads to an address that is not public."
     with pytest.raises(NotFound):
-        await office.database.write(webhooks.retry, Scope({"owner": "bob"}), RUN)
+        await office.database.write(deliveries.retry, Scope({"owner": "bob"}), RUN)
 
 
 @pytest.mark.parametrize(("ephemeral", "left"), [(True, ["dead", "waiting"]), (False, ["waiting"])])

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from threadmill import assistants, schemas, threads
 from threadmill.api import answers
-from threadmill.api.runs import Config
+from threadmill.api.run_requests import Config
 from threadmill.api.wire import Body, Here, Me, Route, json, page, selected
 from threadmill.assistants import Assistant, Version
 from threadmill.auth import Caller

@@ -11,7 +11,8 @@ from typing_extensions import TypedDict
 from threadmill import branches, merge, threads
 from threadmill.api import answers
 from threadmill.api.branches import moved
-from threadmill.api.runs import ThreadRun, allowed
+from threadmill.api.run_requests import ThreadRun
+from threadmill.api.runs import allowed
 from threadmill.api.wire import Body, Here, Me, Route, json
 from threadmill.diff import diff
 from threadmill.errors import Invalid

@@ -10,7 +10,8 @@ from pydantic import AfterValidator, Field
 
 from threadmill import crons
 from threadmill.api import answers
-from threadmill.api.runs import Options, StatelessRun, ThreadRun, allowed
+from threadmill.api.run_requests import Options, StatelessRun, ThreadRun
+from threadmill.api.runs import allowed
 from threadmill.api.wire import Body, Here, Me, Route, json, page, selected
 from threadmill.crons import Cron, Filter, Timing
 from threadmill.errors import BadRequest

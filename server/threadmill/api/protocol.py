@@ -22,6 +22,7 @@ from threadmill.scope import ALL, Scope
 from threadmill.state import Checkpoint
 from threadmill.streaming import commands, simple, sse, v2
 from threadmill.streaming.commands import Command, Refused
+from threadmill.streaming.projection import Envelope
 from threadmill_checkpoints.database import Tx
 
 router = APIRouter(prefix="/threads/{thread_id}", tags=["Event Protocol"], route_class=Route)
@@ -70,7 +71,7 @@ async def stream(thread_id: str, here: Here, me: Me, http: Request) -> Response:
 
 
 async def _frames(
-    here: Runtime, thread_id: str, wanted: v2.Wanted, since: int | None, framed: Callable[[list[v2.Envelope]], bytes]
+    here: Runtime, thread_id: str, wanted: v2.Wanted, since: int | None, framed: Callable[[list[Envelope]], bytes]
 ) -> AsyncIterator[bytes]:
     async for batch in here.events.follow(thread_id, since):
         if not batch:

@@ -19,7 +19,7 @@ from threadmill.runtime import Runtime
 from threadmill.scope import ALL, Scope
 from threadmill.streaming import view
 from threadmill.streaming.blocks import compact
-from threadmill.streaming.v2 import Envelope
+from threadmill.streaming.projection import Envelope
 from threadmill_checkpoints.database import Tx
 
 router = APIRouter(prefix="/threads/{thread_id}", tags=["Threads"], route_class=Route)

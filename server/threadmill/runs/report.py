@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from threadmill import webhooks
+from threadmill import deliveries
 from threadmill.ids import stamp
 from threadmill.jsonable import dumps
 from threadmill.runs.run import Run, shown
@@ -32,7 +32,7 @@ def report(
         told["error"] = error
     left = None if run.kwargs["temporary"] else values
     body = dumps(told)[:-1] + b',"values":' + (left or b"null") + b"}"
-    webhooks.enqueue(tx, run_id=run.run_id, thread_id=run.thread_id, url=url, body=body)
+    deliveries.enqueue(tx, run_id=run.run_id, thread_id=run.thread_id, url=url, body=body)
     return True
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from threadmill.streaming.v2 import Envelope
+from threadmill.streaming.projection import Envelope
 
 ENDS = ("completed", "failed", "interrupted")
 PREVIEW = 400  # characters of what was said last

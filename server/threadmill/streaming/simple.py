@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from threadmill.jsonable import dumps
-from threadmill.streaming.v2 import Envelope
+from threadmill.streaming.projection import Envelope
 
 ENDS = {"completed": "complete", "failed": "error", "interrupted": "interrupted"}
 
