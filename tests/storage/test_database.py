@@ -421,3 +421,8 @@ def test_a_broken_migration_is_an_error_for_the_operator(tmp_path: Path, steps: 
     connection = sqlite3.connect(tmp_path / "m.sqlite", isolation_level=None)
     migrate_sqlite(connection)
     assert "one" in {name for _, name, _ in schema(connection)}
+
+
+def test_each_migration_has_a_number_of_its_own() -> None:
+    there = [version for version, _, _ in migrate._steps("sqlite")]
+    assert there == list(range(1, len(there) + 1))
