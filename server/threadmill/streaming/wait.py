@@ -1,5 +1,6 @@
 """The output of a run, for a client that waits for it."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from threadmill.jsonable import dumps
@@ -11,6 +12,7 @@ from threadmill_checkpoints.database import Database
 
 NOT_FOUND = dumps({"__error__": {"error": "HTTPException", "message": "404: Run not found"}})
 KEEPALIVE = b"\n"  # JSON allows it before the value
+HAND_OVER_S = 1.0  # between a commit that takes a run away and what the run said; it is a matter of microseconds
 
 
 async def output(
@@ -35,7 +37,7 @@ async def output(
             return
         now = await database.read(runs.find, ALL, run.run_id)
         if now is None:
-            yield NOT_FOUND
+            yield await _left(waiter, outputs, run.run_id)
             return
         if not now.active:
             failed = now.error is not None and now.status in ("error", "timeout")
@@ -45,3 +47,12 @@ async def output(
             raise ConnectionAbortedError("the server stops while the run is under way")
         if not await waiter.wait(heartbeat_s):
             yield KEEPALIVE
+
+
+async def _left(waiter: Waiter, outputs: dict[str, bytes], run_id: str) -> bytes:
+    """Of a run that is gone: a commit can be seen before those who wait hear of it."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + HAND_OVER_S
+    while run_id not in outputs and (left := until - loop.time()) > 0:
+        await waiter.wait(left)
+    return outputs.get(run_id, NOT_FOUND)
