@@ -15,15 +15,18 @@ from threadmill_checkpoints.database import Row, Tx
 
 PAGE = 200
 
-# Finer than the status of the wire: a person is only waited for where there is a question, or a breakpoint.
+# Finer than the status of the wire: a person is only waited for where there is a question, a breakpoint, or a run that
+# ended with a crash and was the last.
 STATUS = """CASE
     WHEN EXISTS (SELECT 1 FROM runs WHERE runs.thread_id = threads.thread_id AND status = 'running') THEN 'running'
     WHEN (SELECT paused FROM runs WHERE runs.thread_id = threads.thread_id AND status = 'pending'
         ORDER BY position LIMIT 1) = 1 THEN 'paused'
     WHEN EXISTS (SELECT 1 FROM runs WHERE runs.thread_id = threads.thread_id AND status = 'pending') THEN 'queued'
     WHEN outcome = 'error' THEN 'failed'
-    WHEN outcome = 'interrupted' AND (error IS NULL OR EXISTS (SELECT 1 FROM interrupts AS i
-        WHERE i.thread_id = threads.thread_id)) THEN 'waiting'
+    WHEN outcome = 'interrupted' AND (error IS NULL
+        OR EXISTS (SELECT 1 FROM interrupts AS i WHERE i.thread_id = threads.thread_id)
+        OR (SELECT crashed FROM runs WHERE runs.thread_id = threads.thread_id ORDER BY position DESC LIMIT 1))
+        THEN 'waiting'
     ELSE 'idle' END AS status"""
 SHOWN = f"title, preview, message_count, created_at, updated_at, last_activity_at, {STATUS}, {UNREAD}"
 

@@ -115,6 +115,42 @@ async def look(server: Server, thread_id: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", ["encryption", "by_tenant"])
+async def test_after_a_crash_a_person_chooses(serve: Callable[..., Server], name: str) -> None:
+    """What waits for whom is no secret."""
+    server = serve(name)
+    client = of(server, "zoo")
+    places = [(await client.threads.create())["thread_id"] for _ in range(2)]
+    async with server.http as http:
+        for place in places:
+            body = {"assistant_id": "slow", "input": {"steps": 200}, "on_crash": "wait"}
+            assert (await http.post(f"/threads/{place}/runs", json=body)).status_code == 200
+    for place in places:
+        await progressed(client, place)
+    server = serve(name)
+    client = of(server, "zoo")
+    async with server.http as http:
+        assert await listed(http) == dict.fromkeys(places, "waiting")
+        await client.runs.wait(places[0], "echo", input={"messages": [{"role": "user", "content": SECRET}]})
+        command = {"id": 1, "method": "run.recover", "params": {"choice": "keep"}}
+        answer = (await http.post(f"/threads/{places[1]}/commands", json=command)).json()
+        await client.runs.join(places[1], answer["result"]["run_id"])
+        assert await listed(http) == dict.fromkeys(places, "idle")
+
+
+async def listed(http: httpx.AsyncClient) -> dict[str, str]:
+    """Statuses as a list shows them."""
+    found: dict[str, str] = {}
+    async with http.stream("GET", "/feed?since=0") as feed:
+        async for line in feed.aiter_lines():
+            if line.startswith("data: {"):
+                row = json.loads(line.removeprefix("data: "))
+                found[row["thread_id"]] = row["status"]
+            if len(found) == 2:
+                break
+    return found
+
+
+@pytest.mark.parametrize("name", ["encryption", "by_tenant"])
 async def test_a_secret_is_nowhere_on_the_disk_and_everywhere_after_a_restart(
     serve: Callable[..., Server], tmp_path: Path, name: str
 ) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, closing
@@ -12,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 from langgraph_sdk import get_client
-from serving import KIT, Remote, Server, until
+from serving import KIT, Remote, Server, progressed, until
 from websockets.asyncio.client import connect
 
 from threadmill import feed, threads
@@ -25,6 +26,7 @@ from threadmill_checkpoints.migrate import migrate_sqlite
 from threadmill_checkpoints.sqlite import SqliteDatabase
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
+SLACK = 1 if os.environ.get("THREADMILL_CHAOS") == "long" else 5  # what the list owes is a second
 NOWHERE = "01a1fc2b-5f4e-7575-b684-250167de9406"
 
 
@@ -51,13 +53,19 @@ class Sidebar:
             self.threads[data["thread_id"]] = data
             self.statuses.setdefault(data["thread_id"], []).append(data["status"])
 
-    async def shows(self, thread_id: str, **wanted: Any) -> dict[str, Any]:
+    async def shows(self, thread_id: str, within: float = 5, **wanted: Any) -> dict[str, Any]:
         async def there() -> dict[str, Any] | None:
             row = self.threads.get(thread_id)
             return row if row is not None and wanted.items() <= row.items() else None
 
         there.__name__ = str(wanted)
-        return await until(there, within=5)
+        return await until(there, within=within)
+
+    async def leaves(self, thread_id: str, status: str) -> None:
+        async def gone() -> bool:
+            return self.threads[thread_id]["status"] != status
+
+        await until(gone, within=SLACK)
 
 
 @asynccontextmanager
@@ -150,6 +158,41 @@ async def test_every_status_that_a_list_shows(server: Remote) -> None:
         (run,) = await client.runs.list(later)
         await client.runs.cancel(later, run["run_id"])
         await bar.shows(later, status="idle", unread=False)
+
+
+AFTER_A_CRASH = ("keep", "continue", "regenerate", "discard", "keep by command", "a message")
+
+
+async def test_after_a_crash_a_person_is_waited_for_until_they_choose_or_write_on(own_server: Server) -> None:
+    client = own_server.client()
+    places = {way: (await client.threads.create())["thread_id"] for way in AFTER_A_CRASH}
+    async with own_server.http as http:
+        for place in places.values():
+            body = {"assistant_id": "slow", "input": {"steps": 200}, "on_crash": "wait"}
+            assert (await http.post(f"/threads/{place}/runs", json=body)).status_code == 200
+    for place in places.values():
+        await progressed(client, place)
+    await asyncio.to_thread(own_server.restart)
+
+    async def go_on(way: str, place: str, http: httpx.AsyncClient) -> httpx.Response:
+        if way == "a message":
+            return await http.post(f"/threads/{place}/runs", json={"assistant_id": "slow", "input": {"steps": 1}})
+        if way == "keep by command":
+            command = {"id": 1, "method": "run.recover", "params": {"choice": "keep"}}
+            return await http.post(f"/threads/{place}/commands", json=command)
+        (run,) = await client.runs.list(place)
+        return await http.post(f"/threads/{place}/runs/{run['run_id']}/recover", json={"choice": way})
+
+    async with own_server.http as http, following(own_server, since=0) as bar:
+        for place in places.values():
+            await bar.shows(place, status="waiting")
+            assert (await client.threads.get(place))["status"] == "interrupted"
+        for way, place in places.items():
+            assert (await go_on(way, place, http)).is_success
+            await bar.leaves(place, "waiting")
+        for place in places.values():
+            await bar.shows(place, status="idle", within=20)
+            assert bar.statuses[place].count("waiting") == 1
 
 
 async def test_a_cursor_lasts_over_a_crash_and_tells_only_what_is_new(own_server: Server) -> None:

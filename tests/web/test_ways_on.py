@@ -129,11 +129,18 @@ def test_after_a_crash_a_person_chooses(page: Page, agent: Server) -> None:
     agent.start()
     page.evaluate("dispatchEvent(new Event('online'))")
     failure = page.get_by_role("alert").filter(has_text="The server stopped while it answered.")
+    for _ in range(2):
+        for thread in threads.values():
+            expect(item(page, thread)).to_have_attribute("data-state", "waiting")
+            expect(item(page, thread)).to_contain_text("Needs you")
+        page.reload()
     for choice, thread in threads.items():
         item(page, thread).get_by_role("link").click()
         expect(failure.get_by_role("button")).to_have_text([*CHOICES])
+        expect(page.get_by_text("The next step waits")).to_have_count(0)
         failure.get_by_role("button", name=choice).click()
         expect(failure).to_have_count(0)
+        expect(item(page, thread)).not_to_have_attribute("data-state", "waiting", timeout=1000 * SLACK)
         stop = page.get_by_role("button", name="Stop")
         if choice in ("Let it go on", "Answer again"):
             expect(stop).to_be_visible()

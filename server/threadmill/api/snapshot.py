@@ -13,7 +13,6 @@ from threadmill.api.feed import reader_of
 from threadmill.api.queue import listed
 from threadmill.api.wire import Here, Me, Read, Route, json
 from threadmill.errors import NotFound
-from threadmill.runs import recovery
 from threadmill.runs import run as runs
 from threadmill.runtime import Runtime
 from threadmill.scope import ALL, Scope
@@ -101,7 +100,7 @@ def _failed(run: runs.Run) -> bool:
 
 def _error(run: runs.Run) -> str | None:
     """As its end told it. A stop is told without."""
-    if run.error is None or not (_failed(run) or run.error["error"] == recovery.CRASHED):
+    if run.error is None or not (_failed(run) or run.crashed):
         return None
     return f"{run.error['error']}: {run.error['message']}"
 

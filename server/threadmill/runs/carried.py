@@ -9,7 +9,7 @@ from threadmill.errors import Conflict
 from threadmill.events import timings
 from threadmill.ids import number, stamp
 from threadmill.jsonable import dumps_text
-from threadmill.runs.run import ACTIVE, STATUSES
+from threadmill.runs.run import ACTIVE, CRASHED, STATUSES
 from threadmill_checkpoints.database import Tx
 from threadmill_checkpoints.serde import Serializer
 
@@ -47,9 +47,9 @@ def arrive(tx: Tx, thread_id: str, records: list[Record], name: Callable[[str | 
         place_of |= {"thread_id": thread_id, "run_id": name(record["run_id"])}
         tx.run(
             "INSERT INTO runs (run_id, thread_id, assistant_id, status, metadata, kwargs, multitask_strategy, "
-            "created_at, updated_at, start_at, position, attempt, error, first_seq, last_seq, recovery, timings) "
-            "VALUES (:run_id, :thread_id, :assistant_id, :status, :metadata, :kwargs, :multitask_strategy, "
-            ":created_at, :updated_at, :created_at, :position, :attempt, :error, :first_seq, :last_seq, "
+            "created_at, updated_at, start_at, position, attempt, error, crashed, first_seq, last_seq, recovery, "
+            "timings) VALUES (:run_id, :thread_id, :assistant_id, :status, :metadata, :kwargs, :multitask_strategy, "
+            ":created_at, :updated_at, :created_at, :position, :attempt, :error, :crashed, :first_seq, :last_seq, "
             ":recovery, :timings)",
             run_id=name(str(record["run_id"])),
             thread_id=thread_id,
@@ -63,6 +63,7 @@ def arrive(tx: Tx, thread_id: str, records: list[Record], name: Callable[[str | 
             position=place,
             attempt=number(record["attempt"]),
             error=_packed(record["error"]),
+            crashed=(record["error"] or {}).get("error") == CRASHED,
             recovery=_packed(record["recovery"]),
             timings=_packed(timings.carried(record["timings"]) if "timings" in record else None),
             **{one: None if record[one] is None else number(record[one]) for one in SEQS},

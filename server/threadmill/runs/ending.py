@@ -14,7 +14,7 @@ from threadmill.runs import queue, recovery, steering
 from threadmill.runs.executor import Control
 from threadmill.runs.outcome import Outcome, stopped_early
 from threadmill.runs.report import report
-from threadmill.runs.run import REASONS, Action, Run, active
+from threadmill.runs.run import CRASHED, REASONS, Action, Run, active
 from threadmill.signals import Signals
 from threadmill_checkpoints.database import Tx
 from threadmill_checkpoints.saver import pruning
@@ -85,6 +85,7 @@ class Endings:
     def lost(self, tx: Tx, run: Run) -> None:
         """A run whose worker is dead and that was put back: some of them do not go on."""
         tx.on_commit(partial(self._signals.notify, f"run:{run.run_id}"))
+        tx.on_commit(partial(self._signals.notify, "feed"))
         self._end_tools(tx, run)
         if run.stop == "rollback":
             self._roll_back(tx, run, REASONS["rollback"])
@@ -130,6 +131,7 @@ class Endings:
 
     def discard(self, tx: Tx, run: Run) -> None:
         """A run that ended with a crash, and everything of it."""
+        tx.on_commit(partial(self._signals.notify, "feed"))
         self._roll_back(tx, run, "discarded after a crash")
 
     def _roll_back(self, tx: Tx, run: Run, message: str) -> None:
@@ -140,9 +142,10 @@ class Endings:
     def _end_lost(self, tx: Tx, run: Run, status: Literal["interrupted", "error"], error: Mapping[str, Any]) -> None:
         pending = self._pending(tx, run.thread_id)
         last = [(END, dumps({"run_id": run.run_id, "status": status, **_asked(pending)}))]
-        if error["error"] == recovery.CRASHED:
+        if crashed := error["error"] == CRASHED:
             last.insert(0, (ERROR, dumps(error)))
-        queue.end_lost(tx, run, status, error, self._log.record(tx, run.thread_id, run.run_id, last))
+        last_seq = self._log.record(tx, run.thread_id, run.run_id, last)
+        queue.end_lost(tx, run, status, error, last_seq, crashed=crashed)
         threads.set_state(tx, run.thread_id, outcome=status, values=None, error=error, pending=pending)
         threads.forget_values(tx, run.thread_id)  # the checkpoints are ahead of them
         self._tell(tx, run, status, error)

@@ -155,13 +155,16 @@ def asked_to_stop(tx: Tx, run_id: str) -> Action | None:
     return row["stop"] if row else None
 
 
-def end_lost(tx: Tx, run: Run, status: Status, error: Mapping[str, Any], last_seq: int) -> None:
+def end_lost(
+    tx: Tx, run: Run, status: Status, error: Mapping[str, Any], last_seq: int, *, crashed: bool = False
+) -> None:
     """`pending` becomes `status` without running again: it was put back too often, or asked to stop before a crash."""
     tx.run(
-        "UPDATE runs SET status = :status, error = :error, updated_at = :now, last_seq = :last_seq "
+        "UPDATE runs SET status = :status, error = :error, crashed = :crashed, updated_at = :now, last_seq = :last_seq "
         "WHERE run_id = :run_id AND status = 'pending'",
         run_id=run.run_id,
         status=status,
+        crashed=crashed,
         last_seq=last_seq,
         error=dumps_text(error),
         now=stamp(tx.now),

@@ -12,14 +12,13 @@ from typing import Any, Literal, get_args
 from threadmill.errors import Conflict
 from threadmill.jsonable import dumps_text
 from threadmill.runs import queue
-from threadmill.runs.run import Run
+from threadmill.runs.run import CRASHED, Run
 from threadmill_checkpoints.database import Tx
 
 Policy = Literal["retry", "wait"]
 Choice = Literal["keep", "continue", "regenerate"]
 POLICIES: tuple[str, ...] = get_args(Policy)
 CHOICES = (*get_args(Choice), "discard")
-CRASHED = "RunCrashed"
 WAITS = {
     "error": CRASHED,
     "message": "The server died while this run was running.",
@@ -85,7 +84,7 @@ def made(tx: Tx, run: Run) -> dict[str, Any] | None:
 
 def require(tx: Tx, run: Run) -> None:
     """Raise Conflict unless there is something to choose."""
-    if run.active or (run.error or {}).get("error") != CRASHED:
+    if not run.crashed:
         raise Conflict(f"Run {run.run_id} did not end with a crash: there is nothing to recover.")
     if tx.one(
         "SELECT 1 FROM runs WHERE thread_id = :thread_id AND position > "
@@ -98,9 +97,8 @@ def require(tx: Tx, run: Run) -> None:
 
 def newest_crash(tx: Tx, thread_id: str) -> str | None:
     """The last run of the thread, if it is one to choose for, or one that was chosen for."""
-    ended = tx.all(
-        "SELECT run_id, error FROM runs WHERE thread_id = :thread_id AND error IS NOT NULL ORDER BY position DESC",
+    row = tx.one(
+        "SELECT run_id FROM runs WHERE thread_id = :thread_id AND crashed = 1 ORDER BY position DESC LIMIT 1",
         thread_id=thread_id,
     )
-    # Not asked in SQL: it may be encrypted.
-    return next((row["run_id"] for row in ended if json.loads(row["error"]).get("error") == CRASHED), None)
+    return row["run_id"] if row else None

@@ -12,6 +12,7 @@ from threadmill_checkpoints.database import Row, Tx
 Status = Literal["pending", "running", "success", "error", "timeout", "interrupted"]
 STATUSES = ("pending", "running", "success", "error", "timeout", "interrupted")
 ACTIVE = ("pending", "running")
+CRASHED = "RunCrashed"  # the error of a run whose server died
 Action = Literal["interrupt", "rollback", "stop"]  # a stop keeps what was said, and ends the turn
 REASONS: dict[Action, str] = {  # for who knows no better one
     "interrupt": "interrupt requested",
@@ -47,11 +48,13 @@ class Run:
     error: dict[str, Any] | None
     first_seq: int | None
     last_seq: int | None
+    crashed: bool  # its server died, and it was not begun again
 
     @classmethod
     def from_row(cls, row: Row) -> Self:
         decoded: dict[str, Any] = {name: json.loads(row[name]) for name in ("metadata", "kwargs")}
         decoded["error"] = json.loads(row["error"]) if row["error"] else None
+        decoded["crashed"] = bool(row["crashed"])
         return cls(**{name: decoded[name] if name in decoded else row[name] for name in cls.__slots__})
 
     @property

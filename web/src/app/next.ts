@@ -10,13 +10,13 @@ import { thread } from './threads.ts'
 const found = signal<{ thread: string; nodes: string[] } | null>(null)
 
 /** The moment that it may wait at: asked again after each change. The list does not call it waiting for a person where
- * a run was cancelled. */
+ * a run was cancelled; where one crashed it does, but for another choice. */
 const waits = computed(() => {
   const { view, queue, known } = thread(current.value).value
   if (known !== 'live' || view.in_flight !== null || view.interrupts.length || queue.length || route.value.at !== null) return null
   const { status, thread_id: id } = row.value ?? {}
-  const cancelled = status === 'idle' && view.status === 'interrupted' && !view.error
-  return id && (status === 'waiting' || cancelled) ? { id, view } : null
+  const cancelled = status === 'idle' && view.status === 'interrupted'
+  return id && !view.error && (status === 'waiting' || cancelled) ? { id, view } : null
 })
 
 /** Its nodes; null if it does not wait so. */
