@@ -393,6 +393,18 @@ async def test_a_run_cannot_be_far_ahead_of_the_disk(saver: SqliteSaver) -> None
     assert len(await listed(saver)) == 1000
 
 
+async def test_how_far_a_run_may_be_ahead_is_not_shared_with_others(saver: SqliteSaver) -> None:
+    """A crowd on one saver need not wait for the disk because all of them together are far ahead."""
+    ahead, held = SqliteSaver(saver.database, wait=False), Held(saver.database)
+    made = [(f"t{n % 16}", checkpoint()) for n in range(16 * 30)]
+    for thread, one in made:
+        await ahead.aput(place(thread), one, {}, {})
+    assert not held.done.done(), "one of them waited for the disk"
+    held.release()
+    await ahead.settled()
+    assert len([one async for one in saver.alist(None)]) == len(made)
+
+
 async def test_a_commit_that_fails_is_not_mistaken_for_a_checkpoint(saver: SqliteSaver) -> None:
     """The checkpoint itself was fine; another transaction of the same group broke the commit."""
     ahead, held = SqliteSaver(saver.database, wait=False), Held(saver.database)

@@ -15,7 +15,7 @@ import json
 import random
 import threading
 import uuid
-from collections import OrderedDict, defaultdict
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -82,6 +82,7 @@ class _Ahead:
     """Writes that a graph did not wait for."""
 
     puts: list[Callable[[Tx], None]] = field(default_factory=list)
+    of: Counter[str] = field(default_factory=Counter)  # how many of them, by thread
     written: "Future[None] | None" = None
     failure: BaseException | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -128,7 +129,7 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         put, saved = self._put(config, checkpoint, metadata, new_versions)
-        await self._write(put)
+        await self._write(config, put)
         return saved
 
     def put(
@@ -145,7 +146,7 @@ class SqliteSaver(BaseCheckpointSaver[str]):
     async def aput_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
     ) -> None:
-        await self._write(self._put_writes(config, writes, task_id, task_path), within=JOINED_S)
+        await self._write(config, self._put_writes(config, writes, task_id, task_path), within=JOINED_S)
 
     def put_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str = ""
@@ -271,22 +272,25 @@ class SqliteSaver(BaseCheckpointSaver[str]):
 
         return self.database.submit(guarded, within)
 
-    async def _write(self, put: Callable[[Tx], None], within: float = 0) -> None:
+    async def _write(self, config: RunnableConfig, put: Callable[[Tx], None], within: float = 0) -> None:
         if self.wait:
             await asyncio.wrap_future(self._submit(put, within))
             return
         self.verify()
+        thread_id = str(config["configurable"]["thread_id"])
         with self.ahead.lock:
-            self.ahead.puts.append(put)
-            waiting = len(self.ahead.puts)
-            if waiting == 1:  # the writes of a superstep, and what else comes in that time, are one transaction
+            if not self.ahead.puts:  # the writes of a superstep, and what else comes in that time, are one transaction
                 self.ahead.written = self.database.submit(self._write_ahead, TOGETHER_S)
+            self.ahead.puts.append(put)
+            self.ahead.of[thread_id] += 1
+            waiting = self.ahead.of[thread_id]
         if waiting >= AHEAD:
             await self.settled()
 
     def _write_ahead(self, tx: Tx) -> None:
         with self.ahead.lock:
             puts, self.ahead.puts = self.ahead.puts, []
+            self.ahead.of.clear()
         tx.on_rollback(self._lost)
         try:
             self.guard(tx)
