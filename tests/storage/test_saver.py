@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import ormsgpack
 import pytest
@@ -29,7 +29,7 @@ from threadmill_checkpoints.database import DatabaseError, Tx
 from threadmill_checkpoints.migrate import migrate_sqlite
 from threadmill_checkpoints.saver import SqliteSaver
 from threadmill_checkpoints.serde import Serializer
-from threadmill_checkpoints.sqlite import SqliteDatabase
+from threadmill_checkpoints.sqlite import SqliteDatabase, SqliteTx
 
 pytestmark = pytest.mark.anyio
 
@@ -403,6 +403,15 @@ async def test_how_far_a_run_may_be_ahead_is_not_shared_with_others(saver: Sqlit
     held.release()
     await ahead.settled()
     assert len([one async for one in saver.alist(None)]) == len(made)
+
+
+async def test_a_thread_that_has_no_parts_is_not_asked_what_it_holds(saver: SqliteSaver) -> None:
+    """Small values stand in the checkpoint itself."""
+    said: list[str] = []
+    saver.database.submit(lambda tx: cast("SqliteTx", tx).connection.set_trace_callback(said.append)).result()
+    await saver.aput(place("t"), checkpoint({"n": 1}), {}, {})
+    assert [one.split()[4] for one in said if "INTO" in one] == ["checkpoints"]
+    assert not [one for one in said if "blob" in one]
 
 
 async def test_a_commit_that_fails_is_not_mistaken_for_a_checkpoint(saver: SqliteSaver) -> None:

@@ -107,6 +107,9 @@ def take_apart(
 
     def store(tx: Tx) -> bytes:
         tx.on_rollback(lambda: memory.forget(place))
+        if not found:
+            _remember(memory.entries, place, (checkpoint["id"], {}))
+            return ormsgpack.packb({})
         before = memory.holders.get(place[0])
         by = blobs.holder(tx, place[0], before)
         if by is not before:  # the thread has lost something since
