@@ -56,6 +56,7 @@ AHEAD = 64  # writes a run may be ahead of the disk before it waits
 TOGETHER_S = 0.02  # how long a write that nobody waits for may wait for others
 JOINED_S = 0.002  # how long what a task wrote may wait for the checkpoint that its superstep ends with
 PAGE = 50  # checkpoints read at once by `list`
+ABOUT = json.JSONEncoder(ensure_ascii=False, default=str)  # of metadata
 
 
 KEY = ("thread_id", "checkpoint_ns", "checkpoint_id")
@@ -211,8 +212,7 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         skeleton, store = take_apart(self.memory, self.serde, place, parent, checkpoint, new_versions)
         kind, blob = self.serde.dumps_typed(skeleton)
         about = {**get_checkpoint_metadata(config, metadata), **self.about}
-        # Lone surrogates are dropped, as the official saver does: JSON text must be UTF-8.
-        text = json.dumps(about, ensure_ascii=False, default=str)
+        text = ABOUT.encode(about)
         row = {
             "thread_id": place[0],
             "checkpoint_ns": place[1],
@@ -220,6 +220,7 @@ class SqliteSaver(BaseCheckpointSaver[str]):
             "parent": parent,
             "type": kind,
             "checkpoint": blob,
+            # Lone surrogates are dropped, as the official saver does: JSON text must be UTF-8.
             "metadata": text.encode("utf-8", "ignore"),
             "run_id": about.get("run_id"),
             "root_id": (about.get("parents") or {}).get("") if place[1] else None,

@@ -7,7 +7,7 @@ is made of blobs: {channel: [kind, version, levels]}.
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, cast
 
 import ormsgpack
@@ -100,7 +100,7 @@ def take_apart(
             found[channel] = None  # as the parent has it
     _remember(memory.told, place, (checkpoint["id"], {channel: versions.get(channel, "") for channel in found}))
     values = {channel: None if channel in found else value for channel, value in checkpoint["channel_values"].items()}
-    skeleton = cast("Checkpoint", {**checkpoint, "channel_values": values, **_short(checkpoint)})
+    skeleton = cast("Checkpoint", {**checkpoint, "channel_values": values, **_each_version(checkpoint, _strip)})
 
     def again(channel: str) -> tuple[Kind, list[Part]]:
         return split(serde, checkpoint["channel_values"][channel]) or ("one", [])
@@ -155,7 +155,7 @@ def put_together(serde: SerializerProtocol, row: Row, reader: Reader) -> Checkpo
         return checkpoint
     for channel, (kind, _, levels) in entries_of(row).items():
         checkpoint["channel_values"][channel] = join(kind, reader.values(reader.ids(levels)))
-    return cast("Checkpoint", {**checkpoint, **_long(checkpoint)})
+    return cast("Checkpoint", {**checkpoint, **_each_version(checkpoint, _fill)})
 
 
 def learn(memory: Memory, place: Place, row: Row) -> None:
@@ -168,24 +168,18 @@ def learn(memory: Memory, place: Place, row: Row) -> None:
 # Versions are numbers of 32 digits with a fraction; the zeros before them are not stored.
 
 
-def _short(checkpoint: Checkpoint) -> dict[str, Any]:
-    return _each_version(checkpoint, lambda one: _strip(one) if isinstance(one, str) else one)
+def _each_version(checkpoint: Checkpoint, change: Callable[[str], str]) -> dict[str, Any]:
+    def changed(versions: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: change(one) if isinstance(one, str) else one for name, one in versions.items()}
 
-
-def _long(checkpoint: Checkpoint) -> dict[str, Any]:
-    return _each_version(checkpoint, lambda one: _fill(one) if isinstance(one, str) else one)
-
-
-def _each_version(checkpoint: Checkpoint, change: Callable[[Any], Any]) -> dict[str, Any]:
-    seen: Mapping[str, Any] = checkpoint["versions_seen"]
+    seen = checkpoint["versions_seen"]
     return {
-        "channel_versions": {name: change(one) for name, one in checkpoint["channel_versions"].items()},
-        "versions_seen": {
-            node: {name: change(one) for name, one in versions.items()} for node, versions in seen.items()
-        },
+        "channel_versions": changed(checkpoint["channel_versions"]),
+        "versions_seen": {node: changed(versions) for node, versions in seen.items()},
     }
 
 
+@lru_cache(4096)  # most versions are those of the checkpoint before
 def _strip(version: str) -> str:
     number, dot, _ = version.partition(".")
     if len(number) != WIDTH or not dot or not number.isdigit():
