@@ -230,7 +230,8 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         def put(tx: Tx) -> None:
             rows.put_checkpoint(tx, row | {"channels": store(tx)})
             if parent and (channels := about.get(deltas.COUNTERS)):
-                deltas.take_apart(tx, self.serde, self.memory.holders[place[0]], place, parent, channels)
+                by = blobs.holder(tx, place[0], self.memory.holders.get(place[0]))
+                deltas.take_apart(tx, self.serde, by, place, parent, channels)
 
         return put, {"configurable": saved}
 
