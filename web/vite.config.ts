@@ -46,7 +46,7 @@ export default defineConfig({
   plugins: [serviceWorker(), compressed()],
   server: {
     proxy: Object.fromEntries(
-      ['/threads', '/runs', '/assistants', '/store', '/feed', '/info', '/ws'].map((path) => [
+      ['/threads', '/shared', '/runs', '/assistants', '/store', '/feed', '/info', '/ws'].map((path) => [
         path,
         { target: api, ws: true },
       ]),

@@ -54,6 +54,11 @@ def tools() -> Path:
 
 
 @pytest.fixture(scope="session")
+def axe(tools: Path) -> str:
+    return (tools / "axe-core" / "axe.min.js").read_text("utf-8")
+
+
+@pytest.fixture(scope="session")
 def browser(playwright_: Playwright) -> Iterator[Browser]:
     expect.set_options(timeout=PATIENCE)
     found = playwright_.chromium.launch(executable_path=PROGRAM, args=FLAGS)

@@ -166,11 +166,6 @@ def test_five_thousand_threads(page: Page, agent: Server) -> None:
     assert took <= 0.5, f"{took * 1000:.0f} ms"
 
 
-@pytest.fixture(scope="module")
-def axe(tools: Path) -> str:
-    return (tools / "axe-core" / "axe.min.js").read_text("utf-8")
-
-
 def broken(page: Page, axe: str) -> list[str]:
     page.evaluate(axe)
     options = {"runOnly": {"type": "tag", "values": STANDARDS}, "resultTypes": ["violations"]}

@@ -10,9 +10,13 @@ export interface Route {
   at: string | null
 }
 
+const below = (): string => location.pathname.slice(BASE.pathname.length)
+
+/** Of `/s/{token}`, a conversation that somebody has shared. */
+export const shareToken = (): string | null => /^s\/([^/]+)$/.exec(below())?.[1] ?? null
+
 function here(): Route {
-  const below = location.pathname.slice(BASE.pathname.length)
-  const id = /^t\/([0-9a-f-]{36})$/i.exec(below)?.[1]
+  const id = /^t\/([0-9a-f-]{36})$/i.exec(below())?.[1]
   if (id === undefined) return { thread: newId(), fresh: true, at: null }
   return { thread: id.toLowerCase(), fresh: false, at: new URLSearchParams(location.search).get('at') }
 }

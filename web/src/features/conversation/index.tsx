@@ -11,14 +11,12 @@ import { queued } from '../../core/queue.ts'
 import { turns } from '../../core/turns.ts'
 import { Button } from '../../ui/button.tsx'
 import { Icon } from '../../ui/icon.tsx'
-import { useWindow } from '../../ui/window.ts'
 import './conversation.css'
+import { Turns, useTurns } from './list.tsx'
 import { places, type Place } from './places.ts'
 import { start } from './timings.ts'
-import { Turn } from './turn.tsx'
 import { t } from './words.ts'
 
-const FEW = 60 // are all in the page: one can search it
 const NEAR = 48 // pixels from the end that still are the end
 
 function Conversation({ thread: id }: { thread: string }) {
@@ -57,12 +55,7 @@ function Log({ id, list }: { id: string; list: ReturnType<typeof turns> }) {
   const stuck = useRef(aim.current === null)
   const height = useRef(0)
   const away = useSignal(!stuck.current)
-  const view = useWindow(box, list.length, (index) => guess(list[index]?.text.length ?? 0), {
-    key: (index) => list[index]?.key ?? String(index),
-    overscan: list.length <= FEW ? FEW : 3,
-    gap: 20,
-    padding: 24,
-  })
+  const view = useTurns(box, list)
 
   const follow = () => {
     const element = box.current!
@@ -120,13 +113,7 @@ function Log({ id, list }: { id: string; list: ReturnType<typeof turns> }) {
   return (
     <div class="log-frame">
       <div class="log" ref={box} onScroll={scrolled} role="log" aria-live="off" aria-label={t('log')} tabindex={0} data-turns={list.length} data-busy={busy}>
-        <div class="log-inner" style={{ height: `${view.height}px` }}>
-          {view.items.map(({ index, start, key }) => (
-            <div class="log-row" key={key} data-index={index} ref={view.measure} style={{ transform: `translateY(${start}px)` }}>
-              <Turn thread={id} said={list[index]!} last={index === list.length - 1} busy={busy} />
-            </div>
-          ))}
-        </div>
+        <Turns thread={id} list={list} view={view} busy={busy} />
         <div class="log-end">
           {now.known === 'cached' && now.cachedAt && <p class="note">{t('cached', { when: clock(now.cachedAt) })}</p>}
           {flight && flight.attempt > 1 && <p class="note">{t('attempt', { n: flight.attempt })}</p>}
@@ -149,8 +136,6 @@ function Log({ id, list }: { id: string; list: ReturnType<typeof turns> }) {
     </div>
   )
 }
-
-const guess = (length: number): number => 56 + Math.ceil(length / 80) * 24
 
 const clock = (at: number): string =>
   new Intl.DateTimeFormat(language.value, { dateStyle: 'short', timeStyle: 'short' }).format(at)

@@ -16,7 +16,7 @@ const ICONS: Record<Step['status'], IconName> = {
   stopped: 'stop',
 }
 
-export function ToolCard({ thread, step }: { thread: string; step: Step }) {
+export function ToolCard({ thread, step }: { thread: string | null; step: Step }) {
   const { call, status, live } = step
   const state = status === 'stopped' ? t('halted') : t(status)
   const progress = live?.status === 'running' ? live.progress : undefined
@@ -37,7 +37,7 @@ export function ToolCard({ thread, step }: { thread: string; step: Step }) {
             </span>
           </>
         )}
-        <Took thread={thread} step={step} />
+        {thread !== null && <Took thread={thread} step={step} />}
       </summary>
       <Part label={t('arguments')} text={pretty(veiled(call.args))} />
       <Pictures sources={step.images} />

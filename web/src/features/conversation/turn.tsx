@@ -14,7 +14,8 @@ import { seconds, ToolCard } from './tool.tsx'
 import { t } from './words.ts'
 
 interface Props {
-  thread: string
+  /** Null: it is shared, and can only be read. */
+  thread: string | null
   said: Said
   last: boolean
   busy: boolean
@@ -47,8 +48,8 @@ export class Turn extends Component<Props> {
         {!said.live && !said.letter && (human || !said.steps.length || last) && (
           <div class="turn-actions">
             {said.text && <CopyButton text={() => said.text} />}
-            <Slot name="turnActions" thread={thread} said={said} last={last && !busy} />
-            {said.kind === 'ai' && <Figures thread={thread} said={said} />}
+            {thread !== null && <Slot name="turnActions" thread={thread} said={said} last={last && !busy} />}
+            {thread !== null && said.kind === 'ai' && <Figures thread={thread} said={said} />}
           </div>
         )}
       </article>

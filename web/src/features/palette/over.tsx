@@ -8,7 +8,7 @@ import { hidden, rows } from '../../app/rows.ts'
 import { common } from '../../app/words.ts'
 import { ranked } from '../../core/search.ts'
 import type { Row } from '../../core/wire.ts'
-import { IconButton } from '../../ui/button.tsx'
+import { Dialog, Sheet } from '../../ui/dialog.tsx'
 import './palette.css'
 import { t } from './words.ts'
 
@@ -16,25 +16,6 @@ const MOST = 30
 
 interface Props {
   close: () => void
-}
-
-/** The browser keeps the focus inside, gives it back, and closes it with Escape. */
-function Dialog({ name, close, kind, children }: Props & { name: string; kind: string; children: ComponentChildren }) {
-  const box = useRef<HTMLDialogElement>(null)
-  const gone = useRef(false)
-  useEffect(() => {
-    const element = box.current!
-    element.showModal()
-    return () => {
-      gone.current = true // its event comes later, when perhaps the next one is open
-      element.close()
-    }
-  }, [])
-  return (
-    <dialog ref={box} class={`over ${kind}`} aria-label={name} onClose={() => gone.current || close()} onClick={(event) => event.target === box.current && close()}>
-      {children}
-    </dialog>
-  )
 }
 
 const titleOf = (row: Row): string => row.title || common('untitled')
@@ -134,31 +115,25 @@ export function Keys({ close }: Props) {
   ]
   const known = commands().flatMap((one: Command) => (one.keys ? [[keysShown(one.keys), one.title()]] : []))
   return (
-    <Dialog name={t('keys')} kind="keys" close={close}>
-      <div class="over-head">
-        <h2>{t('keys')}</h2>
-        <IconButton icon="close" label={common('close')} onClick={close} />
-      </div>
-      <div class="over-body" tabindex={0}>
-        <table>
-          <thead>
-            <tr>
-              <th scope="col">{t('does')}</th>
-              <th scope="col">{t('key')}</th>
+    <Sheet name={t('keys')} kind="keys" close={close}>
+      <table>
+        <thead>
+          <tr>
+            <th scope="col">{t('does')}</th>
+            <th scope="col">{t('key')}</th>
+          </tr>
+        </thead>
+        <tbody>
+          {[...fixed, ...known].map(([keys, does]) => (
+            <tr key={does}>
+              <td>{does}</td>
+              <td>
+                <kbd>{keys}</kbd>
+              </td>
             </tr>
-          </thead>
-          <tbody>
-            {[...fixed, ...known].map(([keys, does]) => (
-              <tr key={does}>
-                <td>{does}</td>
-                <td>
-                  <kbd>{keys}</kbd>
-                </td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
-    </Dialog>
+          ))}
+        </tbody>
+      </table>
+    </Sheet>
   )
 }
