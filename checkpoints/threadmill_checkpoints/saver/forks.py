@@ -26,8 +26,7 @@ SELECT checkpoint_id, parent FROM chain"""
 
 # What subgraphs remember of the steps before checkpoints, also where the one they belong to was never stored.
 REMEMBERED = (
-    "checkpoint_ns > '' AND instr(checkpoint_ns, ':') = 0 AND (SELECT min(next.checkpoint_id) FROM checkpoints AS next "
-    "WHERE next.thread_id = :source AND next.checkpoint_ns = '' AND next.checkpoint_id >= checkpoints.root_id) "
+    f"checkpoint_ns > '' AND instr(checkpoint_ns, ':') = 0 AND {rows.stored_at('checkpoints.root_id')} "
     "IN (SELECT value FROM json_each(:ids))"
 )
 

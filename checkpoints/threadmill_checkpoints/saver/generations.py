@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from threadmill_checkpoints.database import Row, Tx
-from threadmill_checkpoints.saver import forks, heads, pruning
+from threadmill_checkpoints.saver import forks, heads, pruning, rows
 from threadmill_checkpoints.saver.forks import View
 from threadmill_checkpoints.saver.moments import made_at
 
@@ -143,10 +143,11 @@ def _waiting(tx: Tx, thread_id: str) -> set[str]:
 def _rows(tx: Tx, thread_id: str) -> list[Row]:
     return tx.all(
         "SELECT checkpoint_ns, checkpoint_id, parent_checkpoint_id, root_id, run_id, "
+        f"{rows.stored_at('checkpoints.root_id')} AS stored_at, "
         "json_extract(CAST(metadata AS TEXT), '$.source') AS source, "
-        "json_extract(CAST(metadata AS TEXT), '$.step') AS step FROM checkpoints WHERE thread_id = :thread_id "
+        "json_extract(CAST(metadata AS TEXT), '$.step') AS step FROM checkpoints WHERE thread_id = :source "
         "ORDER BY checkpoint_id",
-        thread_id=thread_id,
+        source=thread_id,
     )
 
 

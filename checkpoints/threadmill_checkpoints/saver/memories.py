@@ -35,16 +35,10 @@ class Way:
         self._at = self.end
 
     def has(self, source: str, root_id: str, ids: Sequence[str] | None) -> bool:
-        """Of a thread that has these on the way, or all. What was pruned, or never stored by a run that stores its end,
-        was on the way to the next."""
+        """Of a thread that has these on the way, or all."""
         if root_id > self.since:
             return True
-        row = self.view.tx.one(
-            "SELECT min(checkpoint_id) AS next FROM checkpoints WHERE thread_id = :source AND checkpoint_ns = '' "
-            "AND checkpoint_id >= :root_id",
-            source=source,
-            root_id=root_id,
-        )
+        row = self.view.tx.one(f"SELECT {rows.stored_at(':root_id')} AS next", source=source, root_id=root_id)
         if row is None or row["next"] is None:
             return self.open
         if row["next"] == root_id and ids is not None and root_id not in ids:

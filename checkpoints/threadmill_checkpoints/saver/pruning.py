@@ -1,7 +1,6 @@
 """What a thread loses: what a run wrote that is undone, and all but its newest state."""
 
 import json
-from bisect import bisect_left
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
@@ -37,9 +36,9 @@ def keep_latest(tx: Tx, thread_id: str, decode: Callable[[tuple[str, bytes]], An
     """
     forks.own(tx, thread_id)
     there = tx.all(
-        "SELECT checkpoint_ns, checkpoint_id, root_id FROM checkpoints WHERE thread_id = :thread_id "
-        "ORDER BY checkpoint_ns, checkpoint_id",
-        thread_id=thread_id,
+        f"SELECT checkpoint_ns, checkpoint_id, root_id, {rows.stored_at('checkpoints.root_id')} AS stored_at "
+        "FROM checkpoints WHERE thread_id = :source ORDER BY checkpoint_ns, checkpoint_id",
+        source=thread_id,
     )
     parents, head = View(tx, thread_id).parents(), head_of(tx, thread_id)
     nested = [row for row in there if row["checkpoint_ns"]]
@@ -58,14 +57,13 @@ def keep_latest(tx: Tx, thread_id: str, decode: Callable[[tuple[str, bytes]], An
 def under(nested: Sequence[Row], parents: lines.Parents, root: str) -> set[tuple[str, str]]:
     """What a checkpoint of the root graph needs of subgraphs, whose rows come in the order of their ids: the newest of
     each that its own step has begun; and of each that has a memory of its own, with where that was written."""
-    line, stored = set(lines.ancestors(parents, root)), list(parents)
+    line = set(lines.ancestors(parents, root))
     newest, written = dict[str, str](), dict[str, str]()
     for row in nested:
-        ns, at = row["checkpoint_ns"], row["root_id"] or root
-        if memories.kept(ns):
-            at = next(iter(stored[bisect_left(stored, at) :]), root)  # as `memories.Way` has it
-            if at in line:
-                newest[ns], written[ns] = row["checkpoint_id"], at
+        ns, kept = row["checkpoint_ns"], memories.kept(row["checkpoint_ns"])
+        at = (row["stored_at"] if kept else row["root_id"]) or root
+        if kept and at in line:
+            newest[ns], written[ns] = row["checkpoint_id"], at
         elif at == root:
             newest[ns] = row["checkpoint_id"]
     return set(newest.items()) | {("", at) for at in written.values()}

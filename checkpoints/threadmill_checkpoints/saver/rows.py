@@ -21,6 +21,15 @@ THEIRS = (
 )
 
 
+def stored_at(root: str) -> str:
+    """The checkpoint of the root graph of `:source` at which lies what a subgraph wrote at `root`, as SQL. What was
+    pruned, or never stored by a run that stores its end, was on the way to the next."""
+    return (
+        "(SELECT min(next.checkpoint_id) FROM checkpoints AS next WHERE next.thread_id = :source "
+        f"AND next.checkpoint_ns = '' AND next.checkpoint_id >= {root})"
+    )
+
+
 def put_checkpoint(tx: Tx, row: Mapping[str, Any]) -> None:
     tx.run(
         f"INSERT OR REPLACE INTO checkpoints ({COLUMNS}) VALUES "
