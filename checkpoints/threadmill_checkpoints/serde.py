@@ -9,6 +9,7 @@ from typing import Any
 import ormsgpack
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer, _msgpack_default, _option
+from langgraph.checkpoint.serde.types import _DeltaSnapshot
 from pydantic import BaseModel
 
 from threadmill_checkpoints.sealing import CONTEXT, About, Vault, opened_blob, sealed_blob
@@ -106,6 +107,8 @@ class Serializer(JsonPlusSerializer):
     def _parts(self, value: Any, within: tuple[int, ...]) -> Any:
         if isinstance(value, Mapping):
             return {self._storable(key, within): self._storable(item, within) for key, item in value.items()}
+        if isinstance(value, _DeltaSnapshot):
+            return _DeltaSnapshot(self._storable(value.value, within))
         if isinstance(value, list | deque | set | frozenset):
             return type(value)(self._storable(item, within) for item in value)
         if isinstance(value, tuple) and not hasattr(value, "_fields"):

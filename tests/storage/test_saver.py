@@ -19,6 +19,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.channels import DeltaChannel
 from langgraph.checkpoint.base import WRITES_IDX_MAP, CheckpointTuple, empty_checkpoint
 from langgraph.checkpoint.base.id import uuid6
+from langgraph.checkpoint.serde.types import _DeltaSnapshot
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 from serving import until
@@ -568,10 +569,13 @@ async def test_a_thread_that_was_deleted_can_come_again(tmp_path: Path, goes_on:
 
 
 async def test_what_cannot_be_stored_says_so_and_fails_nothing(tmp_path: Path) -> None:
+    values = {"v": [1, Opaque(), lambda: 1], "snapshot": _DeltaSnapshot([1, Opaque()])}
     async with opened(tmp_path, serde=Serializer()) as saver:
-        config = await saver.aput(place("t"), checkpoint({"v": [1, Opaque(), lambda: 1]}), {}, {})
+        config = await saver.aput(place("t"), checkpoint(values), {}, {})
         found = await saver.aget_tuple(config)
     assert found is not None
-    kept, *odd = found.checkpoint["channel_values"]["v"]
-    assert kept == 1
-    assert all("cannot be stored" in text for text in odd)
+    stored = found.checkpoint["channel_values"]
+    assert isinstance(stored["snapshot"], _DeltaSnapshot)
+    for kept, *odd in (stored["v"], stored["snapshot"].value):
+        assert kept == 1
+        assert all("cannot be stored" in text for text in odd)
