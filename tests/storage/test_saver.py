@@ -345,25 +345,38 @@ async def test_a_message_keeps_its_id_while_others_are_at_work(saver: SqliteSave
     assert (await ids())[:2] == seen
 
 
+class Words(TypedDict):
+    words: Annotated[list[str], operator.add]
+
+
+class Rounds(TypedDict):
+    round: int
+
+
+def rounds(saver: SqliteSaver, seen: list[int], meanwhile: Callable[[Any], object] = lambda _: None) -> Any:
+    """Its subgraph speaks three times in a run, and is `seen` to remember so many words; `meanwhile` gets the graph."""
+
+    def speak(memory: Words) -> Any:
+        seen.append(len(memory["words"]))
+        return {"words": ["w"]}
+
+    def count(state: Rounds) -> Any:
+        meanwhile(graph)
+        return {"round": state["round"] + 1}
+
+    speaker = StateGraph(Words).add_node(speak).add_edge(START, "speak").compile(checkpointer=True)
+    builder = StateGraph(Rounds).add_node(count).add_node("speaker", speaker).add_edge(START, "count")
+    builder.add_edge("count", "speaker")
+    builder.add_conditional_edges("speaker", lambda state: "count" if state["round"] < 3 else END, ["count", END])
+    graph = builder.compile(checkpointer=saver)
+    return graph
+
+
 async def test_a_subgraph_remembers_what_the_same_run_just_did(saver: SqliteSaver) -> None:
     """Also when the run was sent back to an earlier checkpoint, and the disk does not know yet how far it has come."""
     seen: list[int] = []
 
-    class Memory(TypedDict):
-        words: Annotated[list[str], operator.add]
-
-    class Rounds(TypedDict):
-        round: int
-
-    def speak(memory: Memory) -> Any:
-        seen.append(len(memory["words"]))
-        return {"words": ["w"]}
-
-    speaker = StateGraph(Memory).add_node(speak).add_edge(START, "speak").compile(checkpointer=True)
-    builder = StateGraph(Rounds).add_node("count", lambda state: {"round": state["round"] + 1})
-    builder.add_node("speaker", speaker).add_edge(START, "count").add_edge("count", "speaker")
-    builder.add_conditional_edges("speaker", lambda state: "count" if state["round"] < 3 else END, ["count", END])
-    graph, at = builder.compile(checkpointer=saver), place("t")
+    graph, at = rounds(saver, seen), place("t")
 
     def story() -> None:
         for _ in range(2):
@@ -373,6 +386,24 @@ async def test_a_subgraph_remembers_what_the_same_run_just_did(saver: SqliteSave
 
     await asyncio.to_thread(story)
     assert seen == [0, 1, 2, 3, 4, 5, 3, 4, 5]
+
+
+@pytest.mark.parametrize("where", ["the newest", "an earlier one"])
+async def test_who_reads_the_state_meanwhile_does_not_change_what_a_run_remembers(
+    saver: SqliteSaver, where: str
+) -> None:
+    seen: list[int] = []
+    read: list[Any] = [place("t")]
+    graph = rounds(saver, seen, lambda graph: graph.get_state(read[-1]))
+
+    def story() -> None:
+        graph.invoke({"round": 0}, place("t"))
+        if where == "an earlier one":
+            read.append(next(one.config for one in graph.get_state_history(place("t")) if one.next == ("count",)))
+        graph.invoke({"round": 0}, place("t"), durability="exit")
+
+    await asyncio.to_thread(story)
+    assert seen == [0, 1, 2, 3, 4, 5]
 
 
 async def test_a_run_cannot_be_far_ahead_of_the_disk(saver: SqliteSaver) -> None:

@@ -25,6 +25,7 @@ from typing import Any, TypeVar, cast
 
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
+from langgraph._internal._constants import CONFIG_KEY_RUNTIME
 from langgraph.checkpoint.base import (
     WRITES_IDX_MAP,
     BaseCheckpointSaver,
@@ -87,7 +88,7 @@ class _Ahead:
     written: "Future[None] | None" = None
     failure: BaseException | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
-    # At the root graph's last read, by thread.
+    # At the last read by which a run of the root graph begins, by thread.
     began: OrderedDict[str, memories.Began] = field(default_factory=OrderedDict)
 
 
@@ -374,8 +375,8 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         row = self._row(View(tx, place[0]), place[1], config)
         if row is None:
             return None
-        # None as its id: a run that begins elsewhere looks for the newest.
-        if place[1] == "" and at.get("checkpoint_id", "newest"):
+        # By a run that begins, not by who looks on. None as its id: one that begins elsewhere looks for the newest.
+        if place[1] == "" and CONFIG_KEY_RUNTIME in at and at.get("checkpoint_id", "newest"):
             self._began(place[0], row["checkpoint_id"])
         learn(self.memory, place, row)
         reader = self.memory.reader(tx, self.serde, place[0])
