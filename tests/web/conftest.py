@@ -12,6 +12,8 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
 from serving import Server
 
+from tests.web.talking import PATIENCE
+
 HERE = Path(__file__).parent
 WEB = HERE.parents[1] / "web"
 FLAGS = [
@@ -20,7 +22,6 @@ FLAGS = [
 ]
 PROGRAM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 NONE = "there is no browser: install chromium (Debian: apt-get install chromium) to run the tests of the chat page"
-PATIENCE = 15_000  # ms; the machine may be busy
 
 
 @pytest.fixture(scope="session")

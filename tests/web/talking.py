@@ -7,6 +7,7 @@ import httpx
 from playwright.sync_api import Locator, Page, expect
 from serving import Remote
 
+PATIENCE = 15_000  # ms; the machine may be busy
 ANSWER = re.compile(r"Set THREADMILL_MODEL|设置 THREADMILL_MODEL|THREADMILL_MODEL")
 
 
@@ -31,9 +32,24 @@ def begin(page: Page, text: str) -> str:
     return page.url.rpartition("/")[2]
 
 
+def until(page: Page, asks: str, arg: Any) -> None:
+    """The page's answer, which may come later, is yes: `wait_for_function` takes every promise for one."""
+    page.evaluate(
+        f"""async (arg) => {{
+          const asks = {asks}
+          for (const end = Date.now() + {PATIENCE}; !(await asks(arg)); ) {{
+            if (Date.now() > end) throw new Error(`${{asks}} is not so`)
+            await new Promise((done) => setTimeout(done, 50))
+          }}
+        }}""",
+        arg,
+    )
+
+
 def kept(page: Page, there: str = "", gone: str = "-") -> None:
     """The browser has written something down under a key that begins so, and nothing any more under the other."""
-    page.wait_for_function(
+    until(
+        page,
         """([there, gone]) => new Promise((resolve) => {
           indexedDB.open('threadmill/').onsuccess = ({ target: { result: database } }) => {
             const asked = database.transaction('kept').objectStore('kept').getAllKeys()
@@ -44,7 +60,7 @@ def kept(page: Page, there: str = "", gone: str = "-") -> None:
             }
           }
         })""",
-        arg=[there, gone],
+        [there, gone],
     )
 
 

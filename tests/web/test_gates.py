@@ -223,6 +223,10 @@ def test_everybody_can_use_what_opens(
     page.goto(f"/t/{thread}")
     expect(page.locator("[data-turns='3'][data-busy=false]")).to_be_visible(timeout=30_000)
     expect(page.get_by_role("tablist")).to_have_count(1 if width > 760 else 0)
+    httpx.put(f"{agent.url}/threads/{thread}/draft", json={"content": "on another device"}, timeout=30)
+    box(page).fill("and here")
+    expect(page.locator(".draft-other")).to_be_visible()
+    assert broken(page, axe) == [], "two drafts"
     page.locator("article.human .icon-edit").click()
     expect(page.locator(".rewrite textarea")).to_be_focused()
     page.locator("header .icon-download").click()
