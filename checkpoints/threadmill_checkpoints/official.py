@@ -162,8 +162,8 @@ def _copy_checkpoint(
         kind, data = serde.closed(row["type"], row["checkpoint"])
     else:
         state = cast("Checkpoint", checkpoint)
-        skeleton, store = take_apart(memory, serde, place, parent, state, {}, succession.parts)
-        (kind, data), channels = serde.dumps_typed(skeleton), store(tx)
+        skeleton, apart = take_apart(memory, serde, place, parent, state, {}, succession.parts)
+        (kind, data), channels = serde.dumps_typed(skeleton), apart.store(tx)
     about = _metadata(row["metadata"])
     if "thread_id" in about:
         about["thread_id"] = target
@@ -193,7 +193,7 @@ def _copy_write(tx: Tx, serde: Serializer, place: tuple[str, str, str], row: Row
     else:
         part = packed(serde, value)
         kind, data = serde.closed(part.kind, part.data)
-        inside = blobs.inside(tx, serde, part, place[0], place[2])
+        inside = blobs.inside(tx, serde, part.inside, place[0], place[2])
     rows.put_writes(
         tx, [(*place, row["task_id"], row["task_path"], row["idx"], row["channel"], kind, data, None, inside)]
     )

@@ -165,7 +165,7 @@ def say(tx: Tx, serde: Serializer, thread_id: str, before: Checkpoint | None, me
         "updated_channels": [MESSAGES],
     }
     parent = before["id"] if before is not None else None
-    skeleton, keep = take_apart(Memory(), serde, (thread_id, ""), parent, made, {})
+    skeleton, apart = take_apart(Memory(), serde, (thread_id, ""), parent, made, {})
     kind, data = serde.dumps_typed(skeleton)
     step = -1
     if parent is not None and (row := rows.get_checkpoint(tx, thread_id, "", parent)) is not None:
@@ -181,7 +181,7 @@ def say(tx: Tx, serde: Serializer, thread_id: str, before: Checkpoint | None, me
             "type": kind,
             "checkpoint": data,
             "metadata": json.dumps(about).encode(),
-            "channels": keep(tx),
+            "channels": apart.store(tx),
             "run_id": None,
             "root_id": None,
         },

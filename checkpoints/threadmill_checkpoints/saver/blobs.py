@@ -103,11 +103,11 @@ def _find(tx: Tx, by: Holder, serde: SerializerProtocol, part: Part, checkpoint_
     return found
 
 
-def inside(tx: Tx, serde: SerializerProtocol, part: Part, thread_id: str, checkpoint_id: str) -> bytes | None:
+def inside(
+    tx: Tx, serde: SerializerProtocol, large: Sequence[Part], thread_id: str, checkpoint_id: str
+) -> bytes | None:
     """What is large in a part, stored: the `parts` of its row. None when nothing is."""
-    if not part.inside:
-        return None
-    return ormsgpack.packb(put(tx, holder(tx, thread_id), serde, part.inside, checkpoint_id))
+    return ormsgpack.packb(put(tx, holder(tx, thread_id), serde, large, checkpoint_id)) if large else None
 
 
 def hold(tx: Tx, owner: int, ids: Iterable[int], checkpoint_id: str) -> None:

@@ -16,7 +16,7 @@ import random
 import threading
 import uuid
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
@@ -48,7 +48,7 @@ from threadmill_checkpoints.saver import blobs, deltas, forks, heads, memories, 
 from threadmill_checkpoints.saver.blobs import Reader
 from threadmill_checkpoints.saver.forks import View
 from threadmill_checkpoints.saver.parts import Part, packed
-from threadmill_checkpoints.saver.states import THREADS, Memory, learn, put_together, take_apart
+from threadmill_checkpoints.saver.states import THREADS, Apart, Memory, learn, put_together, take_apart
 from threadmill_checkpoints.serde import Serializer
 
 T = TypeVar("T")
@@ -90,6 +90,40 @@ class _Ahead:
     lock: threading.Lock = field(default_factory=threading.Lock)
     # At the last read by which a run of the root graph begins, by thread.
     began: OrderedDict[str, memories.Began] = field(default_factory=OrderedDict)
+
+
+# What waits for its commit are not closures, as those are many objects: the garbage collector looks at all that wait.
+
+
+@dataclass(slots=True)
+class _Put:
+    saver: "SqliteSaver"
+    row: Row
+    apart: Apart
+    deltas: Iterable[str] | None
+
+    def __call__(self, tx: Tx) -> None:
+        row, memory, serde = self.row, self.saver.memory, self.saver.serde
+        rows.put_checkpoint(tx, {**row, "channels": self.apart.store(tx)})
+        if row["parent"] and self.deltas:
+            place = (row["thread_id"], row["checkpoint_ns"])
+            by = blobs.holder(tx, place[0], memory.holders.get(place[0]))
+            deltas.take_apart(tx, serde, by, place, row["parent"], self.deltas)
+
+
+@dataclass(slots=True)
+class _PutWrites:
+    serde: SerializerProtocol
+    rows: Sequence[tuple[Any, ...]]  # as they are stored, but for what is large in them: parts that come last
+
+    def __call__(self, tx: Tx) -> None:
+        rows.put_writes(
+            tx,
+            [
+                (*row[:-1], blobs.inside(tx, self.serde, row[-1], thread_id=row[0], checkpoint_id=row[2]))
+                for row in self.rows
+            ],
+        )
 
 
 class SqliteSaver(BaseCheckpointSaver[str]):
@@ -210,7 +244,7 @@ class SqliteSaver(BaseCheckpointSaver[str]):
     ) -> tuple[Callable[[Tx], None], RunnableConfig]:
         at = config["configurable"]
         place, parent = (str(at["thread_id"]), str(at.get("checkpoint_ns", ""))), at.get("checkpoint_id")
-        skeleton, store = take_apart(self.memory, self.serde, place, parent, checkpoint, new_versions)
+        skeleton, apart = take_apart(self.memory, self.serde, place, parent, checkpoint, new_versions)
         kind, blob = self.serde.dumps_typed(skeleton)
         about = {**get_checkpoint_metadata(config, metadata), **self.about}
         text = ABOUT.encode(about)
@@ -228,13 +262,7 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         }
         saved = {key: row[key] for key in ("thread_id", "checkpoint_ns", "checkpoint_id")}
 
-        def put(tx: Tx) -> None:
-            rows.put_checkpoint(tx, row | {"channels": store(tx)})
-            if parent and (channels := about.get(deltas.COUNTERS)):
-                by = blobs.holder(tx, place[0], self.memory.holders.get(place[0]))
-                deltas.take_apart(tx, self.serde, by, place, parent, channels)
-
-        return put, {"configurable": saved}
+        return _Put(self, row, apart, about.get(deltas.COUNTERS)), {"configurable": saved}
 
     def _put_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
@@ -249,24 +277,17 @@ class SqliteSaver(BaseCheckpointSaver[str]):
             (WRITES_IDX_MAP.get(channel, index), channel, packed(self.serde, value))
             for index, (channel, value) in enumerate(writes)
         ]
-
-        def put(tx: Tx) -> None:
-            rows.put_writes(
-                tx,
-                [
-                    (*key, task_path, index, channel, *self._closed(part), run_id, self._inside(tx, part, key))
-                    for index, channel, part in found
-                ],
-            )
-
-        return put
+        return _PutWrites(
+            self.serde,
+            [
+                (*key, task_path, index, channel, *self._closed(one), run_id, one.inside)
+                for index, channel, one in found
+            ],
+        )
 
     def _closed(self, part: Part) -> tuple[str, bytes]:
         serde = self.serde
         return serde.closed(part.kind, part.data) if isinstance(serde, Serializer) else (part.kind, part.data)
-
-    def _inside(self, tx: Tx, part: Part, key: tuple[str, ...]) -> bytes | None:
-        return blobs.inside(tx, self.serde, part, key[0], key[2])
 
     def _submit(self, put: Callable[[Tx], None], within: float = 0) -> "Future[None]":
         def guarded(tx: Tx) -> None:

@@ -25,6 +25,7 @@ THREADS = 64  # of which it is remembered what they hold
 WIDTH = 32  # digits of the number in LangGraph's versions
 Entry = tuple[Kind, str, Levels]
 Place = tuple[str, str]  # thread, namespace
+Channel = tuple[Any, str, tuple[Kind, list[Part]] | None]  # value, version, parts; None: those of the parent
 
 
 @dataclass(slots=True)
@@ -83,58 +84,68 @@ def take_apart(
     checkpoint: Checkpoint,
     new_versions: ChannelVersions,
     items: Callable[[list[Any]], list[Part]] | None = None,
-) -> tuple[Checkpoint, Callable[[Tx], bytes]]:
-    """The skeleton, and what stores the rest and returns `channels`. `items`: of a list, if the caller knows them."""
-    versions = {channel: str(version) for channel, version in checkpoint["channel_versions"].items()}
+) -> tuple[Checkpoint, "Apart"]:
+    """The skeleton, and the rest. `items`: of a list, if the caller knows them."""
+    versions = checkpoint["channel_versions"]
+    items = items or partial(memory.hot.parts, place[0], make=partial(part, cast("Serializer", serde)))
     above, known = memory.told.get(place, (None, {}))
-    found: dict[str, tuple[Kind, list[Part]] | None] = {}
-
-    def hot(listed: list[Any]) -> list[Part]:
-        return memory.hot.parts(place[0], listed, lambda item: part(cast("Serializer", serde), item))
-
+    found, values = dict[str, Channel](), dict[str, Any]()
     for channel, value in checkpoint["channel_values"].items():
-        if above != parent or channel in new_versions or known.get(channel, "") != versions.get(channel):
-            if (parts := split(serde, value, items or hot)) is not None:
-                found[channel] = parts
-        else:
-            found[channel] = None  # as the parent has it
-    _remember(memory.told, place, (checkpoint["id"], {channel: versions.get(channel, "") for channel in found}))
-    values = {channel: None if channel in found else value for channel, value in checkpoint["channel_values"].items()}
+        version = str(versions.get(channel, ""))
+        if version and above == parent and channel not in new_versions and known.get(channel) == version:
+            found[channel] = (value, version, None)  # as the parent has it
+        elif (parts := split(serde, value, items)) is not None:
+            found[channel] = (value, version, parts)
+        values[channel] = None if channel in found else value
+    _remember(memory.told, place, (checkpoint["id"], {channel: version for channel, (_, version, _) in found.items()}))
     skeleton = cast("Checkpoint", {**checkpoint, "channel_values": values, **_each_version(checkpoint, _strip)})
+    return skeleton, Apart(memory, serde, place, parent, checkpoint["id"], found)
 
-    def again(channel: str) -> tuple[Kind, list[Part]]:
-        return split(serde, checkpoint["channel_values"][channel]) or ("one", [])
 
-    def store(tx: Tx) -> bytes:
-        tx.on_rollback(lambda: memory.forget(place))
-        if not found:
-            _remember(memory.entries, place, (checkpoint["id"], {}))
+@dataclass(slots=True)
+class Apart:
+    """What of a checkpoint is not in its skeleton. Many wait for one commit, and as long as they do, the garbage
+    collector walks over what they hold: this is no closure, which would be some thirty objects."""
+
+    memory: Memory
+    serde: SerializerProtocol
+    place: Place
+    parent: str | None
+    checkpoint_id: str
+    found: dict[str, Channel]
+
+    def store(self, tx: Tx) -> bytes:
+        """Returns `channels`."""
+        if not self.found:
             return ormsgpack.packb({})
-        before = memory.holders.get(place[0])
-        by = blobs.holder(tx, place[0], before)
+        memory, thread_id = self.memory, self.place[0]
+        tx.on_rollback(partial(memory.forget, self.place))
+        before = memory.holders.get(thread_id)
+        by = blobs.holder(tx, thread_id, before)
         if by is not before:  # the thread has lost something since
-            memory.entries.pop(place, None)
-        _remember(memory.holders, place[0], by)
-        old = _entries_of(tx, memory, place, parent) if None in found.values() else {}
+            memory.entries.pop(self.place, None)
+        _remember(memory.holders, thread_id, by)
+        unchanged = any(parts is None for _, _, parts in self.found.values())
+        old = _entries_of(tx, memory, self.place, self.parent) if unchanged else {}
         entries: dict[str, Entry] = {}
-        for channel, parts in found.items():
-            version = versions.get(channel, "")
+        for channel, (value, version, parts) in self.found.items():
             if parts is None and channel in old and old[channel][1] == version:
                 entries[channel] = old[channel]
                 continue
             # The parent is not what it was thought to be: its own transaction failed.
-            kind, parted = parts or again(channel)
+            kind, parted = parts or self._again(value)
             try:
-                ids = blobs.put(tx, by, serde, parted, checkpoint["id"])
+                ids = blobs.put(tx, by, self.serde, parted, self.checkpoint_id)
             except blobs.Stale:
-                memory.hot.forget(place[0])
-                kind, parted = again(channel)
-                ids = blobs.put(tx, by, serde, parted, checkpoint["id"])
-            entries[channel] = (kind, version, blobs.grow(tx, by, ids, checkpoint["id"]))
-        _remember(memory.entries, place, (checkpoint["id"], entries))
+                memory.hot.forget(thread_id)
+                kind, parted = self._again(value)
+                ids = blobs.put(tx, by, self.serde, parted, self.checkpoint_id)
+            entries[channel] = (kind, version, blobs.grow(tx, by, ids, self.checkpoint_id))
+        _remember(memory.entries, self.place, (self.checkpoint_id, entries))
         return ormsgpack.packb(entries)
 
-    return skeleton, store
+    def _again(self, value: Any) -> tuple[Kind, list[Part]]:
+        return split(self.serde, value) or ("one", [])
 
 
 def _entries_of(tx: Tx, memory: Memory, place: Place, checkpoint_id: str | None) -> dict[str, Entry]:
