@@ -87,9 +87,11 @@ def restore(here: DataDir, file: Path) -> list[Fault]:
 
 
 def _settle(path: Path) -> None:
-    """What a crash left in the write-ahead log belongs to the file that is put aside."""
+    """What a crash left in the write-ahead log belongs to the file that is put aside. Raises ConfigError if somebody
+    has the file open and would go on with it: Litestream, which copies each change, would mix it with the new one."""
     try:
-        with closing(sqlite3.connect(path)) as database:
-            database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    except sqlite3.DatabaseError:  # it is restored because it is damaged
-        return
+        with closing(sqlite3.connect(path, timeout=1)) as database:
+            database.execute("PRAGMA journal_mode=DELETE")  # only who is alone with it may
+    except sqlite3.DatabaseError as error:  # perhaps it is restored because it is damaged
+        if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise ConfigError(f"Another process has {path} open: stop it first.") from error

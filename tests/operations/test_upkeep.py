@@ -242,6 +242,20 @@ def test_a_backup_under_load_is_whole_and_is_restored(tmp_path: Path, made: Path
         server.term()
 
 
+def test_who_follows_a_database_is_not_left_with_one_that_was_put_aside(data: Path, tmp_path: Path) -> None:
+    """A replica of Litestream's would be neither the one nor the other."""
+    copy = tmp_path / "copy.sqlite"
+    run("backup", copy, "--data-dir", data)
+    with closing(sqlite3.connect(data / "threadmill.sqlite")) as follower:
+        follower.execute("BEGIN")
+        follower.execute("SELECT count(*) FROM threads").fetchone()
+        assert "open: stop it first" in run("restore", copy, "--data-dir", data, code=1)
+        assert follower.execute("SELECT count(*) FROM threads").fetchone() == (1,)
+    assert not (data / "threadmill.sqlite.before-restore").exists()
+    run("restore", copy, "--data-dir", data)
+    assert (data / "threadmill.sqlite.before-restore").exists()
+
+
 def test_what_is_no_backup_is_not_restored(data: Path, tmp_path: Path) -> None:
     (tmp_path / "text").write_text("nothing " * 1000)
     with closing(sqlite3.connect(tmp_path / "other")) as other:
