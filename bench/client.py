@@ -122,12 +122,15 @@ class Client:
         self.idle.append(connection)
         return status
 
-    async def json(self, method: str, path: str, body: Any) -> Any:
+    async def bytes(self, method: str, path: str, body: Any = None) -> bytes:
         parts: list[bytes] = []
         status = await self.send(method, path, body, parts.append)
         if status != 200:
             raise RuntimeError(f"{method} {path}: {status} {b''.join(parts)[:300]!r}")
-        return orjson.loads(b"".join(parts))
+        return b"".join(parts)
+
+    async def json(self, method: str, path: str, body: Any) -> Any:
+        return orjson.loads(await self.bytes(method, path, body))
 
     async def thread(self, metadata: dict[str, str] | None = None) -> str:
         self.threads += 1
@@ -140,7 +143,13 @@ class Client:
         body = {"assistant_id": graph, "input": given, "stream_mode": [mode], **more}
         return await self.read("POST", f"/threads/{thread}/runs/stream", body)
 
-    async def replay(self, thread: str, run_id: str) -> Reading:
+    async def begin(self, thread: str, graph: str, given: dict[str, Any], mode: str) -> str:
+        """A run that nobody waits for, and that `join` can read; its id."""
+        body = {"assistant_id": graph, "input": given, "stream_mode": [mode], "stream_resumable": True}
+        return (await self.json("POST", f"/threads/{thread}/runs", body))["run_id"]
+
+    async def join(self, thread: str, run_id: str) -> Reading:
+        """From the run's first event to its end."""
         return await self.read("GET", f"/threads/{thread}/runs/{run_id}/stream", None, "Last-Event-ID: -1\r\n")
 
     async def read(self, method: str, path: str, body: Any, headers: str = "") -> Reading:

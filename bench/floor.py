@@ -6,6 +6,7 @@ app        the same behind a bare FastAPI endpoint, in the URL shapes of the Age
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import time
 import uuid
@@ -53,7 +54,24 @@ class InProcess:
 
 app = FastAPI()
 THREADS: dict[str, dict[str, Any]] = {}
-RUNS: dict[str, list[bytes]] = {}  # the events of resumable runs, ready to be sent again
+STATES: dict[str, Any] = {}  # what the last run of each thread returned
+
+
+class Kept:
+    """The events of a resumable run, ready to be sent again, and to any number of readers while it runs."""
+
+    def __init__(self) -> None:
+        self.events: list[bytes] = []
+        self.over = False
+        self.more = asyncio.Event()
+
+    def wake(self) -> None:
+        self.more.set()
+        self.more = asyncio.Event()
+
+
+RUNS: dict[str, Kept] = {}
+TASKS: set[asyncio.Task[None]] = set()
 
 
 def reply(value: Any) -> Response:
@@ -89,34 +107,63 @@ async def search(request: Request) -> Response:
 @app.post("/threads/{thread_id}/runs/wait")
 async def wait(thread_id: str, request: Request) -> Response:
     body = orjson.loads(await request.body())
-    return reply(await GRAPHS[body["assistant_id"]].ainvoke(body["input"], body.get("config")))
+    STATES[thread_id] = await GRAPHS[body["assistant_id"]].ainvoke(body["input"], body.get("config"))
+    return reply(STATES[thread_id])
+
+
+@app.get("/threads/{thread_id}/state")
+async def state(thread_id: str) -> Response:
+    return reply({"values": STATES[thread_id]})
+
+
+async def events(run_id: str, body: dict[str, Any]) -> AsyncIterator[bytes]:
+    kept = RUNS.setdefault(run_id, Kept()) if body.get("stream_resumable") else None
+    graph, modes = GRAPHS[body["assistant_id"]], [mode_of(mode) for mode in body["stream_mode"]]
+    yield sse("metadata", {"run_id": run_id, "attempt": 1})
+    async for mode, item in graph.astream(body["input"], body.get("config"), stream_mode=modes):
+        event = sse(mode, item)
+        if kept is not None:
+            kept.events.append(event)
+            kept.wake()
+        yield event
+    if kept is not None:
+        kept.over = True
+        kept.wake()
 
 
 @app.post("/threads/{thread_id}/runs/stream")
 async def stream(thread_id: str, request: Request) -> Response:
     body = orjson.loads(await request.body())
-    run_id = str(uuid.uuid4())
-    kept = RUNS.setdefault(run_id, []) if body.get("stream_resumable") else None
-    graph, modes = GRAPHS[body["assistant_id"]], [mode_of(mode) for mode in body["stream_mode"]]
+    return StreamingResponse(events(str(uuid.uuid4()), body), media_type="text/event-stream")
 
-    async def events() -> AsyncIterator[bytes]:
-        yield sse("metadata", {"run_id": run_id, "attempt": 1})
-        async for mode, item in graph.astream(body["input"], body.get("config"), stream_mode=modes):
-            event = sse(mode, item)
-            if kept is not None:
-                kept.append(event)
-            yield event
 
-    return StreamingResponse(events(), media_type="text/event-stream")
+@app.post("/threads/{thread_id}/runs")
+async def begin(thread_id: str, request: Request) -> Response:
+    body, run_id = orjson.loads(await request.body()), str(uuid.uuid4())
+
+    async def run() -> None:
+        async for _ in events(run_id, body):
+            pass
+
+    RUNS[run_id] = Kept()
+    TASKS.add(task := asyncio.create_task(run()))
+    task.add_done_callback(TASKS.discard)
+    return reply({"run_id": run_id})
 
 
 @app.get("/threads/{thread_id}/runs/{run_id}/stream")
-async def replay(thread_id: str, run_id: str) -> Response:
-    async def events() -> AsyncIterator[bytes]:
-        for start in range(0, len(RUNS[run_id]), 128):
-            yield b"".join(RUNS[run_id][start : start + 128])
+async def join(thread_id: str, run_id: str) -> Response:
+    async def sent() -> AsyncIterator[bytes]:
+        kept, at = RUNS[run_id], 0
+        while True:
+            while at < len(kept.events):
+                yield b"".join(kept.events[at : at + 128])
+                at = min(at + 128, len(kept.events))
+            if kept.over:
+                return
+            await kept.more.wait()
 
-    return StreamingResponse(events(), media_type="text/event-stream")
+    return StreamingResponse(sent(), media_type="text/event-stream")
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any, NotRequired, TypedDict
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessageChunk, AnyMessage
-from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.messages import AIMessage, AIMessageChunk, AnyMessage
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langgraph.config import get_stream_writer
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.message import add_messages
@@ -31,7 +31,7 @@ class StampingModel(BaseChatModel):
         return "stamping"
 
     def _generate(self, messages: list[Any], stop: Any = None, run_manager: Any = None, **_: Any) -> ChatResult:
-        raise NotImplementedError("the benchmark only streams")
+        return ChatResult(generations=[ChatGeneration(message=AIMessage("word " * self.n_tokens))])
 
     async def _astream(
         self, messages: list[Any], stop: Any = None, run_manager: Any = None, **_: Any

@@ -10,9 +10,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from statistics import mean, median
-from time import monotonic
+from time import monotonic, monotonic_ns
 from typing import Any
 
+import orjson
 from client import Reading
 from floor import InProcess
 from servers import Running, Server
@@ -20,6 +21,8 @@ from servers import Running, Server
 Contender = InProcess | Running
 Figures = dict[str, float]
 REPLAYED = 10_000  # events
+SAID = 5_000  # messages of 200 characters
+CHECKPOINTS = 1_000
 LONG = 101  # supersteps of the long run whose cost, less that of a run of one, is the superstep's
 
 
@@ -154,11 +157,65 @@ async def replay(target: Running) -> Figures:
     made = await target.stream(thread, "counter", {"n": 0, "emit": REPLAYED}, "custom", stream_resumable=True)
     took = []
     for _ in range(3):
-        reading = await target.replay(thread, made.run_id())
+        reading = await target.join(thread, made.run_id())
         if reading.count(b"custom") != REPLAYED:
             raise RuntimeError(f"replay gave {reading.count(b'custom')} of {REPLAYED} events")
         took.append((reading.ended - reading.sent) / 1e6)
     return {"emit_per_s": REPLAYED / (made.ended - made.first) * 1e9, "replay_ms": median(took)}
+
+
+async def state(target: Running) -> Figures:
+    """Of a long conversation, whole; what it takes is nearly all that its bytes take."""
+    thread = await target.thread()
+    said = [{"role": ("user", "assistant")[i % 2], "content": f"{i} " + "word " * 39} for i in range(SAID - 1)]
+    await target.run(thread, "chat", {"messages": said, "n_tokens": 1})
+    read: list[bytes] = []
+
+    async def one(_: int) -> None:
+        read.append(await target.bytes("GET", f"/threads/{thread}/state"))
+
+    await one(0)
+    before = target.cpu()
+    _, took = await storm(1, 60, 6, one)
+    cpu, mb = (target.cpu() - before) / len(took) * 1e3, len(read[-1]) / 1e6
+    if len(orjson.loads(read[-1])["values"]["messages"]) != SAID:
+        raise RuntimeError(f"the state is {read[-1][:300]!r}")
+    return {
+        "state_p50_ms": median(took) * 1e3, "state_cpu_ms": cpu, "state_mb": mb, "state_ms_per_mb": cpu / mb,
+    }  # fmt: skip
+
+
+async def history(target: Running) -> Figures:
+    """A thousand small checkpoints, all in one answer."""
+    thread = await target.thread()
+    given, config = {"n": 0, "limit": CHECKPOINTS - 2}, {"recursion_limit": CHECKPOINTS}
+    await target.stream(thread, "counter", given, "custom", config=config)
+
+    async def one(_: int) -> None:
+        found = await target.json("POST", f"/threads/{thread}/history", {"limit": CHECKPOINTS})
+        if len(found) != CHECKPOINTS:
+            raise RuntimeError(f"the history has {len(found)} checkpoints")
+
+    await one(0)
+    before = target.cpu()
+    _, took = await storm(1, 15, 6, one)
+    return {"history_p50_ms": median(took) * 1e3, "history_cpu_ms": (target.cpu() - before) / len(took) * 1e3}
+
+
+async def fanout(target: Running) -> Figures:
+    """Many who read one run at a model's pace. From when all are there: the joining is not counted."""
+    thread, n, length = await target.thread(), 128, 200
+    run_id = await target.begin(thread, "chat", question(length, 20), "messages-tuple")
+    reading = [asyncio.create_task(target.join(thread, run_id)) for _ in range(n)]
+    await asyncio.sleep(1.5)
+    began, before = monotonic_ns(), target.cpu()
+    readings = await asyncio.gather(*reading)
+    cpu = target.cpu() - before
+    hops = [(at - made) / 1e6 for each in readings for at, made in each.tokens(length) if made > began]
+    return {
+        "fanout_cpu_us": cpu / len(hops) * 1e6, "fanout_hop_p50_ms": median(hops),
+        "fanout_hop_p99_ms": percentile(hops, 99),
+    }  # fmt: skip
 
 
 async def threads(target: Running) -> Figures:
@@ -201,6 +258,10 @@ async def start(server: Server, under: Path, runs: int) -> Figures:
 
 SECTIONS = {
     "wait": wait, "first": first, "tokens": tokens, "live": live,
-    "superstep": superstep, "replay": replay, "threads": threads, "start": start,
+    "superstep": superstep, "replay": replay, "fanout": fanout, "state": state, "history": history,
+    "threads": threads, "start": start,
 }  # fmt: skip
-OVER_HTTP_ONLY = {"replay", "threads", "start"}
+# Where a section has nothing to measure.
+LACKING = dict.fromkeys(("replay", "fanout", "state", "threads", "start"), {"in-process"}) | {
+    "history": {"in-process", "floor"},
+}

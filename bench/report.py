@@ -57,6 +57,17 @@ METRICS = (
     Metric("superstep_8_cpu_ms", "superstep, 8 runs: server CPU, ms", goal=Goal(6, floor=1.5, reference=1 / 0.7)),
     Metric("emit_per_s", "10,000 custom events made and streamed, per s", high=True),
     Metric("replay_ms", "replay of 10,000 events, ms", goal=Goal(12, value=20, reference=35)),
+    Metric(
+        "fanout_cpu_us", "128 readers of one run: server CPU per delivery, us", goal=Goal(15, value=20, reference=11)
+    ),
+    Metric("fanout_hop_p50_ms", "128 readers of one run: hop p50, ms"),
+    Metric("fanout_hop_p99_ms", "128 readers of one run: hop p99, ms", goal=Goal(15, value=15, reference=60)),
+    Metric("state_p50_ms", "state of 5,000 messages p50, ms", goal=Goal(10, value=5, reference=7)),
+    Metric("state_cpu_ms", "state of 5,000 messages: server CPU, ms"),
+    Metric("state_mb", "(MB of that state)"),
+    Metric("state_ms_per_mb", "server CPU per MB of it, ms"),
+    Metric("history_p50_ms", "history of 1,000 checkpoints p50, ms", goal=Goal(11, reference=5)),
+    Metric("history_cpu_ms", "history of 1,000 checkpoints: server CPU, ms"),
     Metric("create_1_per_s", "threads created per s, 1 client", high=True),
     Metric("create_16_per_s", "threads created per s, 16 clients", high=True, goal=Goal(13, value=1500, reference=2.5)),
     Metric("search_p50_ms", "thread search, 10 of all, p50, ms", goal=Goal(14, value=1, reference=4)),
@@ -111,7 +122,7 @@ def ratio_text(metric: Metric, rounds: Rounds, other: str) -> str:
     middle = ratio(metric, medians(rounds, metric.key), other)
     by_round = [{c: figures.get(metric.key) for c, figures in r.items()} for r in rounds]
     each = [x for x in (ratio(metric, figures, other) for figures in by_round) if x is not None]
-    if middle is None or metric.key == "threads_present":
+    if middle is None or metric.label.startswith("("):
         return "-"
     short = [f"{x:,.0f}" if x >= 100 else f"{x:.3g}" for x in (middle, *((min(each), max(each)) if each[1:] else ()))]
     return short[0] + (f" ({short[1]} to {short[2]})" if short[1:] else "")

@@ -89,7 +89,7 @@ class Bench:
             for section in self.options.sections:
                 turn = index % len(names)
                 for name in names[turn:] + names[:turn]:
-                    if name != "in-process" or section not in load.OVER_HTTP_ONLY:
+                    if name not in load.LACKING.get(section, ()):
                         self.rounds[-1][name] |= await self.measure(section, name)
             print(f"# round {index + 1} done after {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
 
