@@ -12,7 +12,7 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 from langgraph.channels import DeltaChannel
 from langgraph.checkpoint.sqlite import SqliteSaver as Official
 from langgraph.graph import START, StateGraph
-from langgraph.graph.message import add_messages
+from langgraph.graph.message import _messages_delta_reducer, add_messages
 from langgraph_sdk.client import LangGraphClient
 from search.test_search import indexed, said, search, talk
 from serving import Server
@@ -94,9 +94,9 @@ def fold(state: list[AnyMessage], writes: Any) -> list[AnyMessage]:
     return state
 
 
-def answering(saver: Any, frequency: int = 100) -> Any:
+def answering(saver: Any, frequency: int = 100, reducer: Any = fold) -> Any:
     class Deltas(TypedDict):
-        messages: Annotated[list[AnyMessage], DeltaChannel(fold, snapshot_frequency=frequency)]
+        messages: Annotated[list[AnyMessage], DeltaChannel(reducer, snapshot_frequency=frequency)]
 
     def answer(state: Deltas) -> dict[str, Any]:
         return {"messages": [AIMessage(f"{len(state['messages'])}: {state['messages'][-1].content}")]}
@@ -161,6 +161,14 @@ async def test_each_message_is_one_hit_whatever_snapshots_have_it(
     hits = await found(saver.database, "quoll")  # type: ignore[arg-type]
     assert len(hits) == 12 and all(firsts(graph, "t", hits))
     assert [one.content for one in graph.get_state(at("t")).values["messages"][::2]] == texts
+
+
+async def test_what_is_given_in_short_is_found_with_the_reducer_of_langgraph(saver: SqliteSaver) -> None:
+    graph = answering(saver, reducer=_messages_delta_reducer)
+    for given in ("quokka one", ["quokka two"], [("user", "quokka three")], {"role": "user", "content": "quokka four"}):
+        graph.invoke({"messages": given}, at("t"))
+    hits = await found(saver.database, "quokka")  # type: ignore[arg-type]
+    assert len(hits) == 8 and all(firsts(graph, "t", hits))
 
 
 async def test_what_is_pruned_is_found_at_a_checkpoint_that_is_left(saver: SqliteSaver) -> None:
