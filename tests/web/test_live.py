@@ -72,6 +72,17 @@ def test_a_reload_and_a_second_tab_show_the_same_live(person: Callable[..., Brow
     assert grows(page, text) == whole == grows(second, "")
 
 
+def test_after_a_reload_there_is_no_less_even_before_the_server_answers(page: Page, agent: Server) -> None:
+    begin(page, STORY)
+    spoke(page)
+    expect(last(page).locator(".markdown")).to_contain_text(re.compile(r"(\w+\W+){30}"))
+    text = grows(page, "")
+    page.route("**/snapshot*", lambda route: None)  # the answer never comes
+    page.reload()
+    expect(last(page).locator(".markdown")).to_be_visible()
+    assert grows(page, text)
+
+
 def test_an_idle_device_sees_what_another_starts_and_can_stop_it(
     person: Callable[..., BrowserContext], agent: Server
 ) -> None:

@@ -18,6 +18,12 @@ export interface Thread {
   cachedAt: number | null
 }
 
+interface Kept {
+  thread: Thread
+  at: number
+}
+
+const LEFT = 'threadmill.left'
 const NOTHING: Thread = { view: EMPTY, queue: [], title: null, known: 'empty', cachedAt: null }
 const FOLLOWED = 12 // threads that stay live after one looked away
 const CACHED = 20
@@ -47,7 +53,7 @@ export async function follow(id: string): Promise<void> {
   following.set(id, () => {})
   const now = thread(id)
   if (now.value.known === 'empty') {
-    const kept = await cache.get<{ thread: Thread; at: number }>(`thread:${id}`)
+    const kept = left(id) ?? (await cache.get<Kept>(`thread:${id}`))
     if (kept && now.value.known === 'empty') now.value = { ...kept.thread, known: 'cached', cachedAt: kept.at }
   }
   if (!(await refresh(id))) {
@@ -146,16 +152,42 @@ function keep(id: string): void {
   clearTimeout(keeping.get(id))
   keeping.set(
     id,
-    window.setTimeout(async () => {
+    window.setTimeout(() => {
       keeping.delete(id)
-      const now = thread(id).value
-      if (now.known !== 'live') return
-      const last = ((await cache.get<string[]>('lately')) ?? []).filter((one) => one !== id)
-      await cache.put(`thread:${id}`, { thread: now, at: Date.now() })
-      for (const old of last.splice(CACHED - 1)) await cache.delete(`thread:${old}`)
-      await cache.put('lately', [id, ...last])
+      void write(id)
     }, soon),
   )
+}
+
+async function write(id: string): Promise<void> {
+  const now = thread(id).peek()
+  if (now.known !== 'live') return
+  await cache.put(`thread:${id}`, { thread: now, at: Date.now() })
+  const last = ((await cache.get<string[]>('lately')) ?? []).filter((one) => one !== id)
+  for (const old of last.splice(CACHED - 1)) await cache.delete(`thread:${old}`)
+  await cache.put('lately', [id, ...last])
+}
+
+// What a reload shows at once is no less than what was there. What IndexedDB is given now would come too late.
+addEventListener('pagehide', () => {
+  flush()
+  const now = thread(current.peek()).peek()
+  if (now.known !== 'live' || now.view.in_flight === null) return
+  try {
+    sessionStorage.setItem(LEFT, JSON.stringify({ id: current.peek(), thread: now, at: Date.now() }))
+  } catch {
+    // it is too much, or there is no such storage
+  }
+})
+
+function left(id: string): Kept | undefined {
+  try {
+    const kept = JSON.parse(sessionStorage.getItem(LEFT) ?? '{}')
+    sessionStorage.removeItem(LEFT)
+    return kept.id === id ? kept : undefined
+  } catch {
+    return undefined
+  }
 }
 
 /** It is not there any more. */
