@@ -58,7 +58,7 @@ class Succession:
             return self._serde.unpack(kind, data)
         try:
             short, lists = self._apart(data)
-        except (IndexError, ormsgpack.MsgpackDecodeError) as error:
+        except (IndexError, TypeError, ormsgpack.MsgpackDecodeError) as error:  # TypeError: a list for a name
             raise Unreadable(f"A stored checkpoint is damaged: {error}") from error
         checkpoint = self._serde.unpack(kind, short)
         if lists and not isinstance(values := checkpoint[VALUES], dict):

@@ -56,7 +56,13 @@ def test_what_is_damaged_is_unreadable_and_nothing_else(junk: bytes, at: int, va
             pass
 
 
-@pytest.mark.parametrize("data", [b"", b"\xc1", b"\xdd\xff\xff\xff\xff", b"\x81\xaechannel_values\xdf\xff\xff\xff\xff"])
+A_LIST_FOR_A_NAME = b"\x81" + ormsgpack.packb("channel_values") + b"\x81\x90\x90"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\xc1", b"\xdd\xff\xff\xff\xff", b"\x81\xaechannel_values\xdf\xff\xff\xff\xff", A_LIST_FOR_A_NAME],
+)
 def test_what_claims_to_be_large_is_not_believed(data: bytes) -> None:
     with pytest.raises(Unreadable):
         Succession(Serializer()).read("msgpack", data)
