@@ -23,7 +23,7 @@ ELSEWHERE = re.compile(
     r"/threads/\{thread_id\}/(queue|stop|read|digest|snapshot|timings|fork|head|branches|branches/(messages|map)|export)$"
     r"|PATCH /threads/\{thread_id\}/runs/\{run_id\}$|/recover$|/webhooks/|GET /feed$|POST /events$|POST /search$"
     r"|POST /threads/import$|POST /threads/retention$|/forget$|/branches/\{name\}$"
-    r"|/threads/\{thread_id\}/(diff|compare|promote|merge)$"
+    r"|/threads/\{thread_id\}/(diff|compare|promote|merge|draft)$|/threads/\{thread_id\}/shares|/shared/"
 )
 PAINS = (
     *("H1", "H2", "H3", "H4", "H5", "C1", "C2", "C3", "C4", "C5", "C6", "C7", "C8"),
