@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import closing
 from pathlib import Path
+from sqlite3 import IntegrityError
 from typing import Annotated, Any
 from uuid import uuid4
 
@@ -11,7 +12,7 @@ import pytest
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage
 from langgraph.channels import DeltaChannel
 from langgraph.checkpoint.sqlite import SqliteSaver as Official
-from langgraph.graph import START, StateGraph
+from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.graph.message import _messages_delta_reducer, add_messages
 from langgraph_sdk.client import LangGraphClient
 from search.test_search import indexed, said, search, talk
@@ -169,6 +170,33 @@ async def test_what_is_given_in_short_is_found_with_the_reducer_of_langgraph(sav
         graph.invoke({"messages": given}, at("t"))
     hits = await found(saver.database, "quokka")  # type: ignore[arg-type]
     assert len(hits) == 8 and all(firsts(graph, "t", hits))
+
+
+@pytest.mark.parametrize("counted", [5, "messages", ["messages"]])
+async def test_only_counters_of_langgraph_name_such_channels(saver: SqliteSaver, counted: Any) -> None:
+    def reply(state: Any) -> dict[str, Any]:
+        return {"messages": [AIMessage("a whole bettong")]}
+
+    whole = StateGraph(MessagesState).add_node("say", reply).add_edge(START, "say").compile(checkpointer=saver)
+    whole.invoke({"messages": [HumanMessage("a bettong")]}, at("t") | {"metadata": {deltas.COUNTERS: counted}})
+    await saver.database.write(lambda tx: tx.run("UPDATE search_marks SET number = 999 WHERE name = 'deltas'"))
+    while (earlier := await saver.database.read(deltas.waiting)) is not None:
+        await saver.database.write(deltas.put, Serializer(), earlier)
+    assert [one.content for one in whole.get_state(at("t")).values["messages"]] == ["a bettong", "a whole bettong"]
+
+
+async def test_what_is_rolled_back_is_no_part_any_more(saver: SqliteSaver) -> None:
+    graph, database = answering(saver), saver.database
+    tell(graph, "t", "one")
+    stop = "CREATE TRIGGER stop AFTER UPDATE ON writes BEGIN SELECT RAISE(ABORT, 'no more'); END"
+    await database.write(lambda tx: tx.run(stop))
+    said = {"messages": [HumanMessage("two", id="second")]}
+    with pytest.raises(IntegrityError):
+        graph.invoke(said, at("t"))
+    await database.write(lambda tx: tx.run("DROP TRIGGER stop"))
+    graph.invoke(said, at("t"))
+    told = [one.content for one in graph.get_state(at("t")).values["messages"]]
+    assert told == ["one", "1: one", "two", "3: two"]
 
 
 async def test_what_is_pruned_is_found_at_a_checkpoint_that_is_left(saver: SqliteSaver) -> None:

@@ -5,8 +5,9 @@ one when that checkpoint is put; what was written by LangGraph's own saver, or b
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import ormsgpack
 from langgraph.checkpoint.serde.base import SerializerProtocol
@@ -23,6 +24,12 @@ FOUND = (
     "SELECT rowid AS number, thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, metadata FROM checkpoints "
     f"WHERE instr(metadata, '{COUNTERS}')"
 )
+
+
+def counted(metadata: Mapping[str, Any]) -> Iterable[str]:
+    """The channels that have counters; what a client gives a run may have their name."""
+    found = metadata.get(COUNTERS)
+    return found if isinstance(found, dict) else ()
 
 
 def take_apart(
@@ -93,7 +100,7 @@ def put(tx: Tx, serde: SerializerProtocol, earlier: Earlier) -> None:
 def _each(tx: Tx, serde: SerializerProtocol, found: Iterable[Row]) -> None:
     for row in found:
         by, place = blobs.holder(tx, row["thread_id"]), (row["thread_id"], row["checkpoint_ns"])
-        channels = json.loads(row["metadata"]).get(COUNTERS, ())
+        channels = counted(json.loads(row["metadata"]))
         # What follows it may be a snapshot, which has no counters.
         for since in (row["parent_checkpoint_id"], row["checkpoint_id"]):
             if since is not None:

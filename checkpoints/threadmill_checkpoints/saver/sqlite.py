@@ -107,6 +107,7 @@ class _Put:
         rows.put_checkpoint(tx, {**row, "channels": self.apart.store(tx)})
         if row["parent"] and self.deltas:
             place = (row["thread_id"], row["checkpoint_ns"])
+            tx.on_rollback(partial(memory.forget, place))
             by = blobs.holder(tx, place[0], memory.holders.get(place[0]))
             deltas.take_apart(tx, serde, by, place, row["parent"], self.deltas)
 
@@ -262,7 +263,7 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         }
         saved = {key: row[key] for key in ("thread_id", "checkpoint_ns", "checkpoint_id")}
 
-        return _Put(self, row, apart, about.get(deltas.COUNTERS)), {"configurable": saved}
+        return _Put(self, row, apart, deltas.counted(about)), {"configurable": saved}
 
     def _put_writes(
         self, config: RunnableConfig, writes: Sequence[tuple[str, Any]], task_id: str, task_path: str
