@@ -126,6 +126,7 @@ async def test_delete(client: LangGraphClient, http: httpx.AsyncClient) -> None:
         ({"assistant_id": "echo", "schedule": YEARLY, "timezone": "Mars/Olympus"}, 422),
         ({"assistant_id": "echo", "schedule": YEARLY, "timezone": "../../etc/passwd"}, 422),
         ({"assistant_id": "echo", "schedule": YEARLY, "end_time": "soon"}, 422),
+        ({"assistant_id": "echo", "schedule": YEARLY, "end_time": "9999-12-31T23:59:59-14:00"}, 422),
         ({"assistant_id": "echo", "schedule": YEARLY, "on_run_completed": "explode"}, 422),
         ({"assistant_id": "echo", "schedule": YEARLY, "stream_mode": "nonsense"}, 422),
         ({"assistant_id": "echo", "schedule": YEARLY, "context": {"a": 1}, "config": {"configurable": {"b": 1}}}, 400),

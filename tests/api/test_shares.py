@@ -143,6 +143,70 @@ async def test_of_a_message_only_what_is_shown_reaches_a_stranger(
     assert "it is blue" not in json.dumps(redacted)
 
 
+LOOSE = """
+from typing import TypedDict
+from langchain_core.messages import AIMessage, ChatMessage, FunctionMessage, HumanMessage, SystemMessageChunk
+from langgraph.graph import START, StateGraph
+
+class State(TypedDict):
+    messages: list
+
+def say(state):
+    call = {"id": "c1", "name": "look_up", "args": {"pairs": ({"password": "internal"},)}}
+    source = {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo=", "file_id": "internal"}
+    blocks = [
+        {"type": "text", "text": "a fox", "annotations": ["internal"], "extras": {"signature": "internal"}},
+        {"type": "reasoning", "reasoning": "hm", "encrypted_content": "internal"},
+        {"type": "image", "source": source, "cache_control": "internal"},
+        {"type": "image_url", "image_url": {"url": "https://example.com/fox.png", "owner": "internal"}},
+        "internal",
+    ]
+    return {"messages": [
+        HumanMessage([{"type": "text-plain", "text": "internal"}]),
+        ChatMessage("internal", role="system"),
+        SystemMessageChunk("internal"),
+        {"type": "message", "role": "Developer", "content": "internal"},
+        {"role": "assistant", "content": {"trace": "internal"}, "additional_kwargs": "internal",
+            "tool_calls": ["internal", {"args": {7: 8}}]},
+        "internal",
+        FunctionMessage("a result", name="look_up"),
+        AIMessage("", tool_calls=[call]),
+        AIMessage(blocks),
+        ChatMessage("well", role="critic"),
+    ]}
+
+loose = StateGraph(State).add_node("say", say).add_edge(START, "say").compile()
+"""
+
+
+async def test_a_state_of_any_kind_tells_no_more(tmp_path: Path) -> None:
+    (tmp_path / "loose.py").write_text(LOOSE)
+    (tmp_path / "langgraph.json").write_text(
+        json.dumps({"graphs": {"loose": "./loose.py:loose"}, "dependencies": ["."]})
+    )
+    server = Server(tmp_path / "data", tmp_path / "langgraph.json", {"THREADMILL_SHARING": "1"}).start()
+    try:
+        async with server.http as http:
+            thread = await talk(http)
+            await say(http, thread, "one", assistant_id="loose")
+            link = await share(http, thread, redact=["tool-results"])
+            found = await read(http, link)
+    finally:
+        server.kill()
+    assert "internal" not in json.dumps(found)
+    assert found["title"] is None
+    nothing, loose, result, call, blocks, critic = found["messages"]
+    assert (set(nothing), set(loose)) == ({"id", "type"}, {"type", "tool_calls"})
+    assert (result["content"], critic["content"], critic["type"]) == ("[redacted]", "well", "critic")
+    assert call["tool_calls"][0]["args"] == {"pairs": [{"password": "•••"}]}
+    assert blocks["content"] == [
+        {"type": "text", "text": "a fox"},
+        {"type": "reasoning", "reasoning": "hm"},
+        {"type": "image", "source": {"media_type": "image/png", "data": "iVBORw0KGgo="}},
+        {"type": "image_url", "image_url": {"url": "https://example.com/fox.png"}},
+    ]
+
+
 async def test_a_title_tells_nothing_that_came_later(alice: httpx.AsyncClient, stranger: httpx.AsyncClient) -> None:
     thread = await talk(alice, "one")
     at = (await state(alice, thread))["checkpoint"]["checkpoint_id"]
@@ -166,6 +230,7 @@ async def test_what_is_no_place_to_share_is_refused(alice: httpx.AsyncClient) ->
         (thread, {"expires_at": (datetime.now(UTC) - timedelta(seconds=1)).isoformat()}, 422),
         (thread, {"expires_at": "2100-01-01T00:00:00"}, 422),  # in which zone?
         (thread, {"expires_at": "2100-01-01T00:00:00Z", "ttl": 5}, 422),
+        (thread, {"expires_at": "9999-12-31T23:59:59-14:00"}, 422),  # in UTC there is no such year
     ]
     for place, body, status in tried:
         answer = await alice.post(f"/threads/{place}/shares", json=body)

@@ -152,6 +152,7 @@ async def test_what_is_no_search(http: httpx.AsyncClient) -> None:
         {"query": "a", "limit": 0},
         {"query": "a", "cursor": "x"},
         {"query": "a", "kinds": ["x"]},
+        {"query": "a", "since": "9999-12-31T23:59:59-14:00"},
     ):
         assert (await http.post("/search", json=body)).status_code == 422, body
     assert (await http.post("/search", json={"query": "a", "thread_ids": ["x"]})).status_code == 400

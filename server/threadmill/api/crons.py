@@ -12,7 +12,7 @@ from threadmill import crons
 from threadmill.api import answers
 from threadmill.api.run_requests import Options, StatelessRun, ThreadRun
 from threadmill.api.runs import allowed
-from threadmill.api.wire import Body, Here, Me, Route, json, page, selected
+from threadmill.api.wire import Body, Here, Me, Route, in_utc, json, page, selected
 from threadmill.crons import Cron, Filter, Timing
 from threadmill.errors import BadRequest
 from threadmill.ids import new_id, parse_id, stamp
@@ -30,7 +30,7 @@ SORTS = Literal["cron_id", "assistant_id", "thread_id", "created_at", "updated_a
 
 
 def _aware(moment: datetime) -> datetime:
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+    return in_utc(moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC))
 
 
 Moment = Annotated[datetime, AfterValidator(_aware)]  # without an offset it is UTC

@@ -4,12 +4,12 @@ from datetime import datetime
 from typing import Any, Literal
 
 from fastapi import APIRouter, Response
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from threadmill.api import answers
 from threadmill.api.found import Found
 from threadmill.api.threads import STATUSES, known_id
-from threadmill.api.wire import Body, Here, Me, Route, json
+from threadmill.api.wire import Body, Here, Me, Moment, Route, json
 from threadmill.errors import Invalid
 from threadmill.ids import stamp
 from threadmill.search import LONGEST
@@ -28,8 +28,8 @@ class Query(Body):
     status: STATUSES | None = None
     roles: list[str] | None = None
     kinds: list[KINDS] | None = None
-    since: AwareDatetime | None = None
-    until: AwareDatetime | None = None
+    since: Moment | None = None
+    until: Moment | None = None
     limit: int = Field(20, ge=1, le=100)
     cursor: str | None = None
 

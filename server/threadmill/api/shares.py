@@ -10,11 +10,11 @@ from typing import Any, Literal
 
 from fastapi import APIRouter, Depends, Request, Response
 from langchain_core.messages import BaseMessage
-from pydantic import AwareDatetime, Field, model_validator
+from pydantic import Field, model_validator
 
 from threadmill import shares
 from threadmill.api import answers
-from threadmill.api.wire import Body, Here, Me, Read, Route, json, refusal
+from threadmill.api.wire import Body, Here, Me, Moment, Read, Route, json, refusal
 from threadmill.bundles.redaction import Redaction
 from threadmill.errors import Forbidden
 from threadmill.ids import new_id, parse_id
@@ -27,7 +27,13 @@ OFF = "Sharing is off on this server: THREADMILL_SHARING turns it on."
 GONE = "There is no such link, or no longer."
 # Nobody keeps it, no search engine finds it, and no site that it leads to learns its address.
 HEADERS = {"cache-control": "no-store", "referrer-policy": "no-referrer", "x-robots-tag": "noindex"}
-BLOCKS = frozenset(("text", "reasoning", "image", "image_url"))
+BLOCKS = {  # what a page shows of each kind
+    "text": ("text",),
+    "reasoning": ("reasoning", "text"),
+    "image": ("base64", "data", "mime_type", "url", "source"),
+    "image_url": ("image_url",),
+}
+SOURCE = ("url", "data", "media_type")  # of an image
 UNSAID = frozenset(("system", "developer"))  # messages to the model
 SECRET = re.compile(  # as in web/src/core/secrets.ts
     r"(^|[_.\- ])(pass(word|wd|phrase)?|secret|token|api[_-]?key|authorization|credentials?|private[_-]?key)$", re.I
@@ -50,7 +56,7 @@ class Create(Body):
 
     checkpoint_id: str | None = None
     redact: list[Literal["tool-results"]] = Field([], max_length=1)
-    expires_at: AwareDatetime | None = None
+    expires_at: Moment | None = None
     ttl: float | None = Field(None, gt=0, le=MAX_MINUTES, strict=True)
 
     @model_validator(mode="after")
@@ -109,11 +115,12 @@ def _hash(token: str) -> bytes:
 def _answer(found: Shared) -> Response:
     redaction = Redaction.of(found.share.redact)
     said = map(_shown, redaction.value(found.messages) if redaction else found.messages)
+    messages = [one for one in said if one is not None]
     answer = {
-        "title": found.title or summarise(found.messages).title,
+        "title": found.title or summarise(messages).title,
         "created_at": found.created_at,
         "shared_at": found.share.created_at,
-        "messages": [one for one in said if one is not None],
+        "messages": messages,
     }
     return json(answer, headers=HEADERS)
 
@@ -121,42 +128,56 @@ def _answer(found: Shared) -> Response:
 def _shown(said: Any) -> dict[str, Any] | None:
     """Only what a page shows: neither who or what it was made by, nor what tools keep for the program."""
     message = message_fields(said) if isinstance(said, BaseMessage) else said if isinstance(said, Mapping) else {}
-    kind = message.get("type") or message.get("role")
-    if kind is None or kind in UNSAID:
+    kind = _kind(message)
+    if kind is None:
         return None
-    content = message.get("content")
-    more = {name: message.get(name) or {} for name in ("additional_kwargs", "response_metadata")}
+    content, calls = message.get("content"), message.get("tool_calls")
+    if isinstance(content, list):
+        content = [one for one in map(_block, content) if one]
     found = {
         "id": message.get("id"),
         "type": kind,
-        "content": [one for one in content if _block(one)] if isinstance(content, list) else content,
+        "content": content if isinstance(content, str | list) else None,
         "tool_calls": [
             {"id": one.get("id"), "name": one.get("name"), "args": veiled(one.get("args"))}
-            for one in message.get("tool_calls") or ()
+            for one in (calls if isinstance(calls, list) else ())
+            if isinstance(one, Mapping)
         ],
         "tool_call_id": message.get("tool_call_id"),
         "status": message.get("status"),
-        "additional_kwargs": _only(more["additional_kwargs"], "reasoning_content"),
-        "response_metadata": _only(more["response_metadata"], "finish_reason"),
+        "additional_kwargs": _only(message.get("additional_kwargs"), "reasoning_content"),
+        "response_metadata": _only(message.get("response_metadata"), "finish_reason"),
     }
     return {name: one for name, one in found.items() if one not in (None, [], {})}
 
 
-def _block(block: Any) -> bool:
-    return isinstance(block, dict) and block.get("type") in BLOCKS
+def _kind(message: Mapping[str, Any]) -> str | None:
+    """None: it is to the model, or no message."""
+    names = [str(message[name]) for name in ("type", "role") if message.get(name)]
+    if not names or any(name.lower().removesuffix("messagechunk") in UNSAID for name in names):
+        return None
+    return names[-1] if names[0] == "chat" else names[0]
 
 
-def _only(fields: Mapping[str, Any], name: str) -> dict[str, Any]:
-    return {name: fields[name]} if fields.get(name) else {}
+def _block(block: Any) -> dict[str, Any]:
+    """Empty: it is not shown."""
+    kind = str(block.get("type")) if isinstance(block, Mapping) else ""
+    shown = _only(block, *BLOCKS.get(kind, ()))
+    more = {name: _only(one, *SOURCE) if isinstance(one, Mapping) else one for name, one in shown.items()}
+    return {"type": kind, **more} if more else {}
+
+
+def _only(fields: Any, *names: str) -> dict[str, Any]:
+    return {name: fields[name] for name in names if fields.get(name)} if isinstance(fields, Mapping) else {}
 
 
 def veiled(value: Any) -> Any:
     """Without the values whose names say that they are secret."""
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [veiled(one) for one in value]
     if not isinstance(value, dict):
         return value
-    return {name: "•••" if _secret(name) else veiled(one) for name, one in value.items()}
+    return {name: "•••" if _secret(str(name)) else veiled(one) for name, one in value.items()}
 
 
 def _secret(name: str) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from langchain_core.messages import BaseMessage, ToolMessage
+from langchain_core.messages import BaseMessage, FunctionMessage, ToolMessage
 from langgraph.types import Interrupt
 
 from threadmill.errors import Invalid
@@ -91,7 +91,7 @@ class Redaction:
         return value if all(a is b for a, b in zip(before, after, strict=True)) else made
 
     def _json_message(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        tool = message.get("type", message.get("role")) == "tool"
+        tool = message.get("type", message.get("role")) in ("tool", "function")
         if not (self.said or (tool and self.results)):
             return dict(message) if type(message) is not dict else message
         kept = {key: one for key, one in message.items() if key in KEPT} | {"content": GONE}
@@ -100,7 +100,7 @@ class Redaction:
         return kept
 
     def _message(self, message: BaseMessage) -> BaseMessage:
-        if self.said or (self.results and isinstance(message, ToolMessage)):
+        if self.said or (self.results and isinstance(message, ToolMessage | FunctionMessage)):
             kept = {
                 name: getattr(message, name)
                 for name in ("id", "name", "tool_call_id", "status")
