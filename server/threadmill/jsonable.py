@@ -21,7 +21,7 @@ from pydantic import BaseModel
 OPTIONS = orjson.OPT_NON_STR_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS
 DEPTH = 200  # orjson's own limit is 254
 
-_fields: dict[type, tuple[str, ...]] = {}
+_unset: dict[type, dict[str, None]] = {}  # by class of message: its fields in their order
 
 
 def dumps(value: Any) -> bytes:
@@ -47,13 +47,14 @@ def plain(value: Any) -> Any:
 def message_fields(message: BaseMessage) -> dict[str, Any]:
     """A message as the wire shows it: declared fields in their order, then whatever was added to it."""
     kind = type(message)
-    names = _fields.get(kind)
-    if names is None:
-        names = _fields[kind] = tuple(name for name in kind.model_fields if name != "example")
-    values = message.__dict__
-    fields = {name: values.get(name) for name in names}
-    if message.model_extra:
-        fields.update(message.model_extra)
+    unset = _unset.get(kind)
+    if unset is None:
+        unset = _unset[kind] = {name: None for name in kind.model_fields if name != "example"}
+    fields: dict[str, Any] = unset | message.__dict__
+    if len(fields) > len(unset):  # what is no field, such as a cached property
+        fields = {name: fields[name] for name in unset}
+    if message.__pydantic_extra__:
+        fields.update(message.__pydantic_extra__)
     return fields
 
 
@@ -101,6 +102,8 @@ KINDS: tuple[tuple[type | tuple[type, ...], Callable[[Any], Any]], ...] = (
 
 
 def _default(value: Any) -> Any:
+    if type(value) in _unset:  # a long conversation is thousands of them
+        return message_fields(value)
     for kind, convert in KINDS:
         if isinstance(value, kind):
             return convert(value)
