@@ -1,6 +1,7 @@
 """uvicorn around the app, with our own way to stop: drain first, then close connections."""
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -89,6 +90,8 @@ def run(
             logger.info("serving", url=url, graphs=graphs.ids(), data=str(settings.data_dir))
 
     app = App(project, settings, graphs)
+    # What is loaded by now stays: to walk it for garbage would stop every run and reader for a tenth of a second.
+    gc.freeze()
     config = uvicorn.Config(
         app,
         log_config=None,
