@@ -413,6 +413,47 @@ def test_a_step_that_fails_leaves_no_half_of_itself(connection: sqlite3.Connecti
     assert connection.execute("SELECT version FROM migrations").fetchall() == [(1,), (2,)]
 
 
+SEALED = '"sealed+e30=.Y2F0cw=="'
+
+
+@pytest.mark.parametrize(
+    ("status", "attempt", "crashes", "error", "crashed"),
+    [
+        ("error", 2, 2, '{"error": "RunCrashed"}', 1),
+        ("error", 2, 2, SEALED, 1),
+        ("interrupted", 1, 1, SEALED, 1),
+        ("error", 2, 1, SEALED, 0),
+        ("error", 1, 0, SEALED, 0),
+        ("interrupted", 1, 1, None, 0),
+    ],
+)
+def test_runs_of_before_tell_whether_they_crashed(
+    connection: sqlite3.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+    status: str,
+    attempt: int,
+    crashes: int,
+    error: str | None,
+    crashed: int,
+) -> None:
+    with monkeypatch.context() as before:
+        old = migrate._steps("sqlite")[:19]
+        before.setattr(migrate, "_steps", lambda kind: old)
+        migrate_sqlite(connection)
+    connection.execute(
+        "INSERT INTO threads (thread_id, created_at, updated_at, state_updated_at, last_activity_at, metadata, config) "
+        "VALUES ('t', '', '', '', '', '{}', '{}')"
+    )
+    connection.execute(
+        "INSERT INTO runs (run_id, thread_id, assistant_id, metadata, kwargs, multitask_strategy, "
+        "created_at, updated_at, start_at, position, status, attempt, crashes, error) "
+        "VALUES ('r', 't', 'a', '{}', '{}', 'enqueue', '', '', '', 1, ?, ?, ?, ?)",
+        (status, attempt, crashes, error),
+    )
+    migrate_sqlite(connection)
+    assert connection.execute("SELECT crashed FROM runs").fetchall() == [(crashed,)]
+
+
 def test_a_broken_migration_is_an_error_for_the_operator(tmp_path: Path, steps: Callable[..., None]) -> None:
     steps("CREATE TABLE one (n); nonsense")
     with pytest.raises(DatabaseError, match=r"m\.sqlite cannot be used"):
