@@ -13,8 +13,11 @@ from typing import Any
 
 import httptools
 import orjson
+from websockets.asyncio.client import connect
 
 STAMP = re.compile(rb"~(\d{9,}) ")
+OVER = re.compile(rb'"event": ?"(completed|failed|interrupted)"')  # of a run, in the event protocol
+FOLLOWED = {"channels": ["messages", "lifecycle"]}
 RUN_ID = re.compile(rb'"run_id": ?"([0-9a-f-]{36})"')
 
 
@@ -40,13 +43,19 @@ class Reading:
         return next((t for t, part in zip(self.times, self.parts, strict=True) if b"event:" in part), self.sent)
 
     def tokens(self, expected: int) -> list[tuple[int, int]]:
-        """(received, stamped) of every token."""
-        ends = list(accumulate(map(len, self.parts)))
-        found = STAMP.finditer(b"".join(self.parts))
-        tokens = [(self.times[bisect_left(ends, m.end())], int(m[1])) for m in found]
+        """(received, stamped) of every token, at its first appearance: the event protocol ends with the whole text."""
+        at: dict[int, int] = {}
+        for received, match in self.found(STAMP):
+            at.setdefault(int(match[1]), received)
+        tokens = [(received, stamped) for stamped, received in at.items()]
         if len(tokens) != expected:
             raise RuntimeError(f"{len(tokens)} tokens instead of {expected}: {b''.join(self.parts)[-300:]!r}")
         return tokens
+
+    def found(self, pattern: re.Pattern[bytes]) -> list[tuple[int, re.Match[bytes]]]:
+        """What matches, and when the end of each had arrived."""
+        ends = list(accumulate(map(len, self.parts)))
+        return [(self.times[bisect_left(ends, m.end())], m) for m in pattern.finditer(b"".join(self.parts))]
 
     def count(self, event: bytes) -> int:
         return b"".join(self.parts).count(b"event: " + event)
@@ -151,6 +160,42 @@ class Client:
     async def join(self, thread: str, run_id: str) -> Reading:
         """From the run's first event to its end."""
         return await self.read("GET", f"/threads/{thread}/runs/{run_id}/stream", None, "Last-Event-ID: -1\r\n")
+
+    async def protocol(self, thread: str, graph: str, given: dict[str, Any], transport: str) -> Reading:
+        """A run over the event protocol, `transport` sse or socket: followed first, then started."""
+        reading, over = Reading(), asyncio.Event()
+
+        def receive(part: bytes) -> None:
+            reading.feed(part)
+            if OVER.search(part):
+                over.set()
+
+        async def socket() -> None:
+            async with connect(f"ws://127.0.0.1:{self.port}/threads/{thread}/stream/events") as peer:
+                await peer.send(
+                    orjson.dumps({"id": 1, "method": "subscription.subscribe", "params": FOLLOWED}).decode()
+                )
+                while not over.is_set():
+                    receive(await peer.recv(decode=False))
+
+        async def sse() -> None:
+            await self.send("POST", f"/threads/{thread}/stream/events", FOLLOWED, receive)
+
+        following = asyncio.create_task(sse() if transport == "sse" else socket())
+        try:
+            begin = {"id": 2, "method": "run.start", "params": {"assistant_id": graph, "input": given}}
+            answer = await self.json("POST", f"/threads/{thread}/commands", begin)
+            if answer["type"] != "success":
+                raise RuntimeError(f"run.start: {answer}")
+            ended = asyncio.create_task(over.wait())
+            await asyncio.wait({following, ended}, timeout=60, return_when=asyncio.FIRST_COMPLETED)
+            ended.cancel()
+        finally:
+            following.cancel()
+            failed = (await asyncio.gather(following, return_exceptions=True))[0]
+        if not over.is_set():
+            raise RuntimeError(f"{transport}: {failed!r} after {b''.join(reading.parts)[-300:]!r}")
+        return reading.end()
 
     async def read(self, method: str, path: str, body: Any, headers: str = "") -> Reading:
         reading = Reading()

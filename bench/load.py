@@ -7,6 +7,7 @@ requests or a number of seconds, whichever comes first, so a slow contender has 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from statistics import mean, median
@@ -15,6 +16,7 @@ from typing import Any
 
 import orjson
 from client import Reading
+from durable import EVENTS, ROWS, Watch, fdatasync_us
 from floor import InProcess
 from servers import Running, Server
 
@@ -23,6 +25,8 @@ Figures = dict[str, float]
 REPLAYED = 10_000  # events
 SAID = 5_000  # messages of 200 characters
 CHECKPOINTS = 1_000
+VALUES = re.compile(rb"event: values\n")
+NUMBERED = re.compile(rb"event: messages\n[^\n]*~\d{9,} [^\n]*\nid: (\d+)\n")  # a token, and its number in the log
 LONG = 101  # supersteps of the long run whose cost, less that of a run of one, is the superstep's
 
 
@@ -131,6 +135,26 @@ async def live(target: Contender) -> Figures:
     return figures
 
 
+async def socket(target: Running) -> Figures:
+    """`live` in the event protocol: over a WebSocket, and as server-sent events."""
+    figures = {}
+    for n in (32, 128):
+        for transport in ("sse", "socket"):
+            threads = [await target.thread() for _ in range(n)]
+
+            async def one(i: int, threads: list[str] = threads, transport: str = transport) -> Reading:
+                await asyncio.sleep(0.4 * i / len(threads))
+                return await target.protocol(threads[i], "chat", question(100, 20), transport)
+
+            before = target.cpu()
+            readings = await asyncio.gather(*(one(i) for i in range(n)))
+            figures[f"{transport}_{n}_cpu_us"] = (target.cpu() - before) / (n * 100) * 1e6
+            hops = [(at - stamped) / 1e6 for reading in readings for at, stamped in reading.tokens(100)]
+            figures[f"{transport}_{n}_hop_p99_ms"] = percentile(hops, 99)
+        figures[f"socket_{n}_ratio"] = figures[f"socket_{n}_cpu_us"] / figures[f"sse_{n}_cpu_us"]
+    return figures
+
+
 async def superstep(target: Contender) -> Figures:
     """Slope between runs of 1 and of 101 supersteps, each timed from its first event to the end of its stream."""
     figures = {}
@@ -218,6 +242,31 @@ async def fanout(target: Running) -> Figures:
     }  # fmt: skip
 
 
+async def durable(target: Running) -> Figures:
+    """From when a reader sees something of a run with durability `async` until it is on disk: supersteps as fast as
+    they go, and one of eight live streams."""
+    fsync = fdatasync_us(target.database.parent) / 1e3
+    thread, config = await target.thread(), {"recursion_limit": CHECKPOINTS}
+    with Watch(target.database, ROWS, thread) as watch:
+        given = {"n": 0, "limit": CHECKPOINTS - 2}
+        reading = await target.stream(thread, "counter", given, "values", config=config)
+    steps = [watch.late(n, at) for n, (at, _) in enumerate(reading.found(VALUES), 2)]  # the input is the first
+
+    threads = [await target.thread() for _ in range(8)]
+    with Watch(target.database, EVENTS, threads[0]) as watch:
+        given, more = question(150, 20), {"stream_resumable": True}
+        doing = [target.stream(one, "chat", given, "messages-tuple", **more) for one in threads]
+        reading = (await asyncio.gather(*doing))[0]
+    tokens = [watch.late(int(match[1]), at) for at, match in reading.found(NUMBERED)]
+    if len(steps) != CHECKPOINTS - 1 or len(tokens) < 150:
+        raise RuntimeError(f"{len(steps)} supersteps and {len(tokens)} tokens were seen")
+    return {
+        "durable_fsync_ms": fsync,
+        "durable_step_p50_ms": median(steps), "durable_step_p99_ms": percentile(steps, 99) - fsync,
+        "durable_token_p50_ms": median(tokens), "durable_token_p99_ms": percentile(tokens, 99) - fsync,
+    }  # fmt: skip
+
+
 async def threads(target: Running) -> Figures:
     async def create(i: int) -> None:
         await target.thread({"k": f"v{i % 10}"})
@@ -257,11 +306,13 @@ async def start(server: Server, under: Path, runs: int) -> Figures:
 
 
 SECTIONS = {
-    "wait": wait, "first": first, "tokens": tokens, "live": live,
+    "wait": wait, "first": first, "tokens": tokens, "live": live, "socket": socket,
     "superstep": superstep, "replay": replay, "fanout": fanout, "state": state, "history": history,
-    "threads": threads, "start": start,
+    "durable": durable, "threads": threads, "start": start,
 }  # fmt: skip
 # Where a section has nothing to measure.
 LACKING = dict.fromkeys(("replay", "fanout", "state", "threads", "start"), {"in-process"}) | {
     "history": {"in-process", "floor"},
+    "socket": {"in-process", "floor"},
+    "durable": {"in-process", "floor", "reference"},
 }

@@ -52,6 +52,19 @@ METRICS = (
     Metric("live_32_cpu_us", "32 live streams: server CPU per token, us"),
     Metric("live_128_hop_p50_ms", "128 live streams (20 ms): hop p50, ms"),
     Metric("live_128_hop_p99_ms", "128 live streams (20 ms): hop p99, ms", goal=Goal(5, value=30)),
+    *(
+        metric
+        for n in (32, 128)
+        for metric in (
+            Metric(f"sse_{n}_cpu_us", f"event protocol, {n} live streams, SSE: server CPU per token, us"),
+            Metric(f"socket_{n}_cpu_us", f"event protocol, {n} live streams, WebSocket: server CPU per token, us"),
+            Metric(
+                f"socket_{n}_ratio", f"event protocol, {n} live streams: CPU, WebSocket / SSE", goal=Goal(17, value=1.2)
+            ),
+            Metric(f"sse_{n}_hop_p99_ms", f"event protocol, {n} live streams, SSE: hop p99, ms"),
+            Metric(f"socket_{n}_hop_p99_ms", f"event protocol, {n} live streams, WebSocket: hop p99, ms"),
+        )
+    ),
     Metric("superstep_1_ms", "superstep, 1 run, ms"),
     Metric("superstep_8_ms", "superstep, 8 runs at once, ms per step", goal=Goal(6, floor=1.5, reference=1 / 0.7)),
     Metric("superstep_8_cpu_ms", "superstep, 8 runs: server CPU, ms", goal=Goal(6, floor=1.5, reference=1 / 0.7)),
@@ -68,6 +81,11 @@ METRICS = (
     Metric("state_ms_per_mb", "server CPU per MB of it, ms"),
     Metric("history_p50_ms", "history of 1,000 checkpoints p50, ms", goal=Goal(11, reference=5)),
     Metric("history_cpu_ms", "history of 1,000 checkpoints: server CPU, ms"),
+    Metric("durable_step_p50_ms", "from a superstep's event to its checkpoint on disk p50, ms"),
+    Metric("durable_step_p99_ms", "... p99, less one fsync, ms", goal=Goal(18, value=25)),
+    Metric("durable_token_p50_ms", "from a token's event to its place on disk p50, ms"),
+    Metric("durable_token_p99_ms", "... p99, less one fsync, ms", goal=Goal(18, value=25)),
+    Metric("durable_fsync_ms", "(fsync of that disk p50, ms)"),
     Metric("create_1_per_s", "threads created per s, 1 client", high=True),
     Metric("create_16_per_s", "threads created per s, 16 clients", high=True, goal=Goal(13, value=1500, reference=2.5)),
     Metric("search_p50_ms", "thread search, 10 of all, p50, ms", goal=Goal(14, value=1, reference=4)),

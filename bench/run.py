@@ -16,7 +16,6 @@ from collections.abc import Awaitable
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import load
@@ -25,13 +24,14 @@ import psutil
 import report
 import servers
 import uvloop
+from durable import fdatasync_us
 from floor import InProcess
 
 PACKAGES = ("threadmill", "langgraph", "langchain-core", "langgraph-checkpoint-sqlite", "fastapi", "uvicorn", "uvloop")
 # The reference starts queued runs much faster when it may execute only a few at once (see README.md), but then it
 # streams only those: it is measured at the better setting of each section.
 FEW, MANY = 10, 128
-MANY_AT_ONCE = {"tokens", "live"}
+MANY_AT_ONCE = {"tokens", "live", "socket"}
 
 
 class Bench:
@@ -92,18 +92,6 @@ class Bench:
                     if name not in load.LACKING.get(section, ()):
                         self.rounds[-1][name] |= await self.measure(section, name)
             print(f"# round {index + 1} done after {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
-
-
-def fdatasync_us(under: Path) -> float:
-    took = []
-    with tempfile.TemporaryFile(dir=under) as file:
-        for _ in range(100):
-            file.write(b"x" * 4096)
-            file.flush()
-            start = time.perf_counter()
-            getattr(os, "fdatasync", os.fsync)(file.fileno())
-            took.append(time.perf_counter() - start)
-    return median(took) * 1e6
 
 
 def installed(package: str) -> str:

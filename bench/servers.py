@@ -75,6 +75,11 @@ class Running(Client):
         with suppress(psutil.NoSuchProcess):
             end(self._family())
 
+    @property
+    def database(self) -> Path:
+        """Threadmill's."""
+        return self.log.with_suffix("") / "threadmill.sqlite"
+
     def last_words(self) -> str:
         lines = [line.strip() for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
         return " | ".join(lines[-3:])[-400:] or "(empty log)"
