@@ -1,10 +1,12 @@
-"""Agents with a model that is as strict as real providers are: it refuses a history with an open tool call.
+"""Agents with a model that is as strict as real providers are: it refuses a history with an open tool call,
+or with two answers to one.
 
 They differ in what a stop can meet: synchronous code, parallel tasks, subgraphs, nodes that do not listen, odd states.
 """
 
 import asyncio
 import contextlib
+import itertools
 import operator
 import threading
 import time
@@ -83,10 +85,9 @@ def heard(messages: list[BaseMessage]) -> str:
 def refuse_open_calls(messages: list[BaseMessage]) -> None:
     for place, message in enumerate(messages):
         if isinstance(message, AIMessage) and message.tool_calls:
-            after = messages[place + 1 : place + 1 + len(message.tool_calls)]
-            answered = {one.tool_call_id for one in after if isinstance(one, ToolMessage)}
-            if answered != {call["id"] for call in message.tool_calls}:
-                raise ValueError("INVALID_CHAT_HISTORY: tool calls without an answer")
+            after = itertools.takewhile(lambda one: isinstance(one, ToolMessage), messages[place + 1 :])
+            if sorted(one.tool_call_id for one in after) != sorted(call["id"] for call in message.tool_calls):
+                raise ValueError("INVALID_CHAT_HISTORY: tool calls without one answer each")
 
 
 @tool

@@ -288,6 +288,49 @@ async def test_calls_in_the_middle_of_a_history_are_answered_there(http: httpx.A
     ]
 
 
+@pytest.mark.parametrize("graph", ["strict", "strict_adding"])
+@pytest.mark.parametrize("since", [(), ("short",)], ids=["at once", "later"])
+@pytest.mark.parametrize("asked", [(), ("seen",)], ids=["alone", "with a turn"])
+async def test_an_answer_that_the_client_brings_is_the_only_one(
+    http: httpx.AsyncClient, graph: str, since: tuple[str, ...], asked: tuple[str, ...]
+) -> None:
+    """As pages do that run tools themselves, or that close an open call before they send the next turn."""
+    thread = await new_thread(http)
+    calls = [{"name": "wait", "args": {}, "id": name, "type": "tool_call"} for name in ("a", "b")]
+    history = [
+        {"type": "human", "content": "short", "id": "1"},
+        {"type": "ai", "content": "", "tool_calls": calls, "id": "2"},
+        *({"type": "human", "content": text, "id": "3"} for text in since),
+    ]
+    await http.post(f"/threads/{thread}/state", json={"values": {"messages": history}, "as_node": "speak"})
+    brought = {"type": "tool", "content": "by the page", "tool_call_id": "b", "name": "wait"}
+    given = [brought, *({"type": "human", "content": text} for text in asked)]
+    body = {"assistant_id": graph, "input": {"messages": given}}
+    after = (await http.post(f"/threads/{thread}/runs/wait", json=body)).json()
+    assert "__error__" not in after, after
+    assert [(one["type"], one["content"]) for one in after["messages"]][:-1] == [
+        ("human", "short"),
+        ("ai", ""),
+        ("tool", LOST),
+        ("tool", "by the page"),
+        *(("human", text) for text in (*since, *asked)),
+    ]
+
+
+async def test_a_turn_without_words_is_heard_too(http: httpx.AsyncClient) -> None:
+    thread = await new_thread(http)
+    call = {"name": "wait", "args": {}, "id": "a", "type": "tool_call"}
+    history = [{"type": "human", "content": "short"}, {"type": "ai", "content": "", "tool_calls": [call]}]
+    body: dict[str, Any] = {"values": {"messages": history}, "as_node": "member"}
+    await http.patch(f"/threads/{thread}", json={"metadata": {"graph_id": "strict_team"}})
+    await http.post(f"/threads/{thread}/state", json=body)
+    body = {"assistant_id": "strict_team", "input": {"beside": "mine"}}
+    after = (await http.post(f"/threads/{thread}/runs/wait", json=body)).json()
+    assert [one["content"] for one in after["messages"]][2] == LOST
+    states = (await http.post(f"/threads/{thread}/history", json={"limit": 20})).json()
+    assert "mine" in [one["values"].get("beside") for one in states]
+
+
 async def test_what_a_fenced_off_attempt_says_is_refused(project: Server, http: httpx.AsyncClient) -> None:
     thread = await new_thread(http)
     run = await start(http, thread, "tell 60")

@@ -4,7 +4,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from langchain_core.messages import BaseMessage, RemoveMessage, convert_to_messages, convert_to_openai_messages
+from langchain_core.messages import (
+    BaseMessage,
+    RemoveMessage,
+    ToolMessage,
+    convert_to_messages,
+    convert_to_openai_messages,
+)
 from langgraph.channels.base import BaseChannel
 from langgraph.channels.delta import DeltaChannel
 from langgraph.constants import END, START
@@ -133,12 +139,20 @@ async def _said_by(graph: Graph, config: Any, speaker: str, update: Any) -> Any:
     raise AssertionError("a graph has nodes")
 
 
-async def mending(graph: Graph, config: Any) -> Any:
-    """The update that gives every open tool call of a state its answer; None when there is none to give."""
+async def mending(graph: Graph, config: Any, said: list[Any]) -> Any:
+    """The update that gives every open tool call of a state its answer, then says what the client `said`, in which an
+    answer may be; None when every call has one."""
     snapshot = await graph.aget_state(config)
-    held = _messages(snapshot)
-    whole = repair.complete(held, {}, repair.LOST) if held else held
-    return None if held == whole else update_to(graph, snapshot.values[MESSAGES], whole or [])
+    held = _messages(snapshot) or []
+    heard: list[Any] = _read(said) or said
+    brought = {one.tool_call_id: one for one in heard if isinstance(one, ToolMessage)}
+    whole = repair.complete(held, brought, repair.LOST)
+    if whole == held:
+        return None
+    placed = {id(one) for one in whole}
+    left = [one for one, read in zip(said, heard, strict=True) if id(read) not in placed]
+    update = update_to(graph, snapshot.values[MESSAGES], whole)
+    return Overwrite([*update.value, *left]) if isinstance(update, Overwrite) else [*update, *left]
 
 
 async def mend(graph: Graph, config: Any, update: Any) -> None:
@@ -147,8 +161,12 @@ async def mend(graph: Graph, config: Any, update: Any) -> None:
 
 def _messages(snapshot: StateSnapshot) -> list[BaseMessage] | None:
     held = snapshot.values.get(MESSAGES, []) if isinstance(snapshot.values, dict) else None
+    return _read(held) if isinstance(held, list) else None
+
+
+def _read(listed: list[Any]) -> list[BaseMessage] | None:
     try:
-        return convert_to_messages(held) if isinstance(held, list) else None
+        return convert_to_messages(listed)
     except (ValueError, NotImplementedError):
         return None
 

@@ -359,13 +359,16 @@ def _complete(closed: Closed) -> Outcome:
 async def _mended(graph: Graph, config: Any, given: Any) -> Any:
     """A new turn after one that was broken off: its open tool calls get an answer first."""
     place = {"configurable": {k: v for k, v in config["configurable"].items() if k in PLACE}}
-    answers = await closing.mending(graph, place)
-    if answers is None:
+    said = given.get("messages") if isinstance(given, dict) else None
+    listed = said if isinstance(said, list) else [said] if said else []
+    update = await closing.mending(graph, place, listed)
+    if update is None:
         return given
-    if isinstance(answers, list) and isinstance(given, dict) and given.get("messages"):
-        said = given["messages"] if isinstance(given["messages"], list) else [given["messages"]]
-        return {**given, "messages": [*answers, *said]}
-    await closing.mend(graph, {**place, "metadata": config["metadata"]}, answers)
+    if listed:
+        return {**given, "messages": update}
+    # Not in the name of the run: LangGraph takes an input of the run that made the head for one that it has had.
+    metadata = {name: value for name, value in config["metadata"].items() if name not in ("run_id", "run_attempt")}
+    await closing.mend(graph, {**place, "metadata": metadata}, update)
     _to_head(config)
     return given
 

@@ -101,6 +101,8 @@ def _calls(message: BaseMessage) -> list[dict[str, Any]]:
 
 
 def _answer(call: dict[str, Any], result: Any, reason: str) -> ToolMessage:
+    if isinstance(result, ToolMessage):
+        return result
     named: dict[str, Any] = {"tool_call_id": call["id"], "name": call.get("name")}
     if result is None:
         known = {"response_metadata": {"finish_reason": "stopped"}} if reason == STOPPED else {}
