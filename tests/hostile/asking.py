@@ -19,6 +19,7 @@ class Api:
         ran = http.post(f"{place}/runs/wait", json={"assistant_id": "careless", "input": {}})
         (assistant,) = http.post("/assistants/search", json={"graph_id": "careless"}).json()
         cron = http.post("/runs/crons", json={"assistant_id": "careless", "schedule": "0 0 1 1 *"}).json()
+        link = http.post(f"{place}/shares", json={}).json()
         self.ids = {
             "thread_id": place.split("/")[-1],
             "run_id": ran.headers["content-location"].split("/")[-1],
@@ -28,6 +29,8 @@ class Api:
             "namespace": "child",
             "name": "Branch",
             "message_id": "none",
+            "share_id": link["share_id"],
+            "token": link["token"],
         }
 
     def operations(self) -> Iterator[tuple[str, str, dict[str, Any]]]:

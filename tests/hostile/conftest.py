@@ -13,7 +13,8 @@ PROJECT = Path(__file__).parent / "project" / "langgraph.json"
 
 @pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    own = Server(tmp_path_factory.mktemp("hostile") / "data", PROJECT).start()
+    sharing = {"THREADMILL_SHARING": "true"}
+    own = Server(tmp_path_factory.mktemp("hostile") / "data", PROJECT, sharing).start()
     yield own
     own.kill()
 

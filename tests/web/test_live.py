@@ -37,6 +37,7 @@ def now(page: Page) -> None:
 def test_a_thread_that_one_leaves_and_comes_back_to_goes_on(page: Page, agent: Server) -> None:
     other = begin(page, "What is 15% of 80?")
     done(page)
+    expect(page.locator(".figures")).to_contain_text("took")  # what is told last
     calm = log(page).inner_text()
     story = begin(page, STORY)
     spoke(page)
