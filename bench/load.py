@@ -50,6 +50,16 @@ async def storm(clients: int, count: int, seconds: float, one: Callable[[int], A
     return len(took) / (monotonic() - began), took
 
 
+async def rest(target: Running, within: float = 15) -> None:
+    """Until what a load left to do, such as to index its messages, is done."""
+    began, spent = monotonic(), target.cpu()
+    while monotonic() - began < within:
+        await asyncio.sleep(0.25)
+        if (now := target.cpu()) - spent < 0.03:
+            return
+        spent = now
+
+
 def question(n_tokens: int, delay_ms: float = 0) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": "hi"}], "n_tokens": n_tokens, "delay_ms": delay_ms}
 
@@ -199,6 +209,7 @@ async def state(target: Running) -> Figures:
         read.append(await target.bytes("GET", f"/threads/{thread}/state"))
 
     await one(0)
+    await rest(target)
     before = target.cpu()
     _, took = await storm(1, 60, 6, one)
     cpu, mb = (target.cpu() - before) / len(took) * 1e3, len(read[-1]) / 1e6
@@ -221,6 +232,7 @@ async def history(target: Running) -> Figures:
             raise RuntimeError(f"the history has {len(found)} checkpoints")
 
     await one(0)
+    await rest(target)
     before = target.cpu()
     _, took = await storm(1, 15, 6, one)
     return {"history_p50_ms": median(took) * 1e3, "history_cpu_ms": (target.cpu() - before) / len(took) * 1e3}
@@ -228,6 +240,7 @@ async def history(target: Running) -> Figures:
 
 async def fanout(target: Running) -> Figures:
     """Many who read one run at a model's pace. From when all are there: the joining is not counted."""
+    await rest(target)
     thread, n, length = await target.thread(), 128, 200
     run_id = await target.begin(thread, "chat", question(length, 20), "messages-tuple")
     reading = [asyncio.create_task(target.join(thread, run_id)) for _ in range(n)]
