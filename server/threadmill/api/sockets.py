@@ -188,6 +188,8 @@ class Connection:
         self._following: dict[str, asyncio.Task[None]] = {}
         self._beside = subscriptions.Beside()
         self._expiring: asyncio.Task[None] | None = None
+        self._since: float | None = None  # when the frame that is being sent began
+        self._timer: asyncio.TimerHandle | None = None
         self._id = new_id()
 
     async def run(self) -> None:
@@ -198,6 +200,8 @@ class Connection:
             await asyncio.wait(over, return_when=asyncio.FIRST_COMPLETED)
         finally:
             await _stopped(reading, closing, self._expiring, *self._following.values())
+            if self._timer is not None:
+                self._timer.cancel()
         if self._over.done():
             with suppress(WebSocketDisconnect, RuntimeError, TimeoutError):
                 async with asyncio.timeout(CLOSE_S):
@@ -215,19 +219,35 @@ class Connection:
                 await self._handle(_decoded(await _received(self._socket)))
         except (WebSocketDisconnect, RuntimeError):  # the latter: received from after it was closed
             pass
-        except TimeoutError:
-            self._end(SLOW, TOO_SLOW)
         except Exception:
             logger.exception("a socket failed", connection_id=self._id)
             self._end(1011, "Something failed: come back with your cursors.")
 
     async def _send(self, frame: bytes) -> None:
-        """Raises WebSocketDisconnect, and TimeoutError when the client does not take it."""
-        async with asyncio.timeout(self._here.settings.send_timeout_s), self._sending:
+        """Raises WebSocketDisconnect. The socket is over when the client does not take it."""
+        async with self._sending:
+            self._since = time.monotonic()
+            if self._timer is None:  # one timer for many frames: each token is one
+                self._set_timer(self._here.settings.send_timeout_s)
             try:
                 await self._socket.send_text(frame.decode())
             except RuntimeError as error:  # closed under the frame
                 raise WebSocketDisconnect(1006) from error
+            finally:
+                self._since = None
+
+    def _set_timer(self, seconds: float) -> None:
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._timed_out)
+
+    def _timed_out(self) -> None:
+        self._timer = None
+        if self._since is None:
+            return
+        left = self._since + self._here.settings.send_timeout_s - time.monotonic()
+        if left > 0:
+            self._set_timer(left)
+        else:
+            self._end(SLOW, TOO_SLOW)
 
     async def _close_with_server(self) -> None:
         """A server that stops says so: the client comes back to the next one."""
@@ -319,7 +339,7 @@ class Connection:
         try:
             await self._send(dumps({"type": "auth.required", "within_seconds": LOGIN_S}))
             await asyncio.sleep(LOGIN_S)
-        except (TimeoutError, WebSocketDisconnect):
+        except WebSocketDisconnect:
             pass
         self._end(UNAUTHORIZED, "The token expired.")
 
@@ -332,8 +352,6 @@ class Connection:
                     await self._send(frame)
             if self._thread_id is not None and not self._here.log.closing:
                 self._end(1000, "The thread was deleted.")
-        except TimeoutError:
-            self._end(SLOW, TOO_SLOW)
         except WebSocketDisconnect:
             self._end(1001, "")
         except Exception:
