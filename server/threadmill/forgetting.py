@@ -83,7 +83,7 @@ class Forgetting:
             with sealing.under(tx.context_of(thread_id=one)):
                 self._of_thread(tx, one, erasure, counts)
             tx.on_commit(partial(self.log.reread, one))
-            tx.on_commit(partial(self.memory.forget_thread, one))
+            tx.on_commit(partial(self.memory.forget, one))
         return Forgotten(sorted(erasure.ids), among, counts)
 
     def _of_thread(self, tx: Tx, thread_id: str, erasure: Erasure, counts: Counter[str]) -> None:

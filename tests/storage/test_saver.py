@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from sqlite3 import IntegrityError
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any, cast
 
@@ -478,6 +479,22 @@ async def test_a_commit_that_fails_is_not_mistaken_for_a_checkpoint(saver: Sqlit
     with pytest.raises(DatabaseError, match="could not be written"):
         await ahead.settled()
     assert await listed(saver) == [], "the commit did not fail: the test shows nothing"
+
+
+async def test_what_was_rolled_back_is_not_read_in_the_place_of_what_came_then(saver: SqliteSaver) -> None:
+    one, other = HumanMessage("one", id="1"), HumanMessage("other", id="2")
+
+    def stop(tx: Tx) -> None:
+        tx.run("CREATE TRIGGER stop AFTER INSERT ON checkpoints BEGIN SELECT RAISE(ABORT, 'no more'); END")
+
+    await saver.database.write(stop)
+    with pytest.raises(IntegrityError):
+        await saver.aput(place("t"), checkpoint({"messages": [one]}), {}, {})
+    await saver.database.write(lambda tx: tx.run("DROP TRIGGER stop"))
+    await saver.aput(place("t"), checkpoint({"messages": [other]}), {}, {})
+    at = await saver.aput(place("t"), checkpoint({"messages": [other, one]}), {}, {})
+    found = await saver.aget_tuple(at)
+    assert found is not None and found.checkpoint["channel_values"]["messages"] == [other, one]
 
 
 def test_the_synchronous_methods_work_from_a_worker_thread(tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ class _Put:
         rows.put_checkpoint(tx, {**row, "channels": self.apart.store(tx)})
         if row["parent"] and self.deltas:
             place = (row["thread_id"], row["checkpoint_ns"])
-            tx.on_rollback(partial(memory.forget, place))
+            tx.on_rollback(partial(memory.forget, place[0]))
             by = blobs.holder(tx, place[0], memory.holders.get(place[0]))
             deltas.take_apart(tx, serde, by, place, row["parent"], self.deltas)
 

@@ -38,11 +38,8 @@ class Memory:
     holders: OrderedDict[str, Holder] = field(default_factory=OrderedDict)
     hot: Hot = field(default_factory=Hot)
 
-    def forget(self, place: Place) -> None:
-        self.entries.pop(place, None)
-        self.holders.pop(place[0], None)
-
-    def forget_thread(self, thread_id: str) -> None:
+    def forget(self, thread_id: str) -> None:
+        """Also what a transaction that is rolled back has told: its numbers of blobs come again."""
         for known in (self.told, self.entries):
             for place in [one for one in list(known) if one[0] == thread_id]:
                 known.pop(place, None)
@@ -119,7 +116,7 @@ class Apart:
         if not self.found:
             return ormsgpack.packb({})
         memory, thread_id = self.memory, self.place[0]
-        tx.on_rollback(partial(memory.forget, self.place))
+        tx.on_rollback(partial(memory.forget, thread_id))
         before = memory.holders.get(thread_id)
         by = blobs.holder(tx, thread_id, before)
         if by is not before:  # the thread has lost something since
