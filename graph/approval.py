@@ -11,10 +11,11 @@ YES = re.compile("approved?|accept(ed)?|yes|y|ok|okay|true|confirm|allow|批准|
 NO = re.compile("reject(ed)?|declined?|deny|denied|no|n|false|cancel|ignore|拒绝|不同意|取消|否|不|不行|不可以")
 EDIT = re.compile("edit(ed)?|修改")
 
+OPTIONS = ["approve", "reject", "edit"]
 RESPONSE_SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {
-        "type": {"type": "string", "enum": ["approve", "reject", "edit"]},
+        "type": {"type": "string", "enum": OPTIONS},
         "amount": {"type": "number", "exclusiveMinimum": 0, "description": "For edit: the amount to refund instead."},
         "reason": {"type": "string", "description": "For reject: why."},
     },

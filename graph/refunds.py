@@ -9,7 +9,7 @@ from langchain_core.tools import ToolException, tool
 from langgraph.store.base import BaseStore
 from langgraph.types import interrupt
 
-from graph.approval import RESPONSE_SCHEMA, Approval, read_approval
+from graph.approval import OPTIONS, RESPONSE_SCHEMA, Approval, read_approval
 from graph.orders import REFUNDABLE, Order, find_order
 from graph.status import Runtime, Status
 
@@ -93,17 +93,21 @@ def _question(status: Status, order: Order, amount: Decimal, reason: str, proble
         f"Refund {amount:.2f} {order.currency} for order {order.id}?",
         f"是否为订单 {order.id} 退款 {amount:.2f} {order.currency}？",
     )
+    asked = f"{problem} {question}" if problem else question
     return {
         "type": "approval",
         "action": "issue_refund",
         "tool_call_id": status.runtime.tool_call_id,
-        "question": f"{problem} {question}" if problem else question,
+        "question": asked,
         "order": order.as_json(),
         "amount": float(amount),
         "currency": order.currency,
         "reason": reason,
-        "options": ["approve", "reject", "edit"],
+        "options": OPTIONS,
         "response_schema": RESPONSE_SCHEMA,
+        # For pages that know only the questions of LangChain's HumanInTheLoopMiddleware. Only what may be edited.
+        "action_requests": [{"name": "issue_refund", "args": {"amount": float(amount)}, "description": asked}],
+        "review_configs": [{"action_name": "issue_refund", "allowed_decisions": OPTIONS}],
     }
 
 

@@ -40,6 +40,13 @@ async def test_the_refund_asks_with_everything_a_person_needs_and_nothing_has_ha
     assert asked.value["amount"] == 59.9 and asked.value["order"]["id"] == "4711"
     assert asked.value["reason"] == "it broke"
     assert asked.value["options"] == asked.value["response_schema"]["properties"]["type"]["enum"]
+    [request], [config] = asked.value["action_requests"], asked.value["review_configs"]
+    assert (request["name"], request["args"]) == ("issue_refund", {"amount": 59.9}), "only what may be edited"
+    assert request["description"] == asked.value["question"]
+    assert (config["action_name"], sorted(config["allowed_decisions"])) == (
+        "issue_refund",
+        sorted(asked.value["options"]),
+    )
     assert json.loads(json.dumps(asked.value)) == asked.value
     assert await stored(chat) is None
 

@@ -20,6 +20,15 @@ test('a schema with a decision becomes a choice each, with the fields that belon
   assert.deepEqual(choice(value, 'reject').answer({ reason: '' }), { type: 'reject' })
 })
 
+test('a question that is asked in both forms is answered in that of its schema', () => {
+  const schema = { properties: { type: { enum: ['approve', 'edit'] }, amount: { type: 'number' } } }
+  const requests = { action_requests: [{ name: 'refund', args: { amount: 5 } }], review_configs: [{ allowed_decisions: ['approve'] }] }
+  const value = { question: 'Refund?', amount: 5, response_schema: schema, ...requests }
+  assert.equal(questionOf(value).title, 'Refund?')
+  assert.deepEqual(questionOf(value).details, { amount: 5 })
+  assert.deepEqual(choice(value, 'edit').answer({ amount: 4 }), { type: 'edit', amount: 4 })
+})
+
 test('a text, a list of options and a schema without a decision can be answered', () => {
   assert.equal(questionOf('Why?').title, 'Why?')
   assert.equal(choice('Why?', 'respond').answer({ answer: 'So.' }), 'So.')

@@ -17,17 +17,18 @@ export interface Question {
   choices: Choice[]
 }
 
-const OWN = new Set(['type', 'question', 'options', 'response_schema', 'tool_call_id', 'description', 'message', 'title'])
+const FORMS = ['options', 'response_schema', 'action_requests', 'review_configs']
+const OWN = new Set(['type', 'question', 'tool_call_id', 'description', 'message', 'title', ...FORMS])
 
 export function questionOf(value: Json): Question {
+  const schema = value?.response_schema
   const requests = value?.action_requests
-  if (Array.isArray(requests) && requests.length) return reviewed(value, requests)
+  if (!schema?.properties && Array.isArray(requests) && requests.length) return reviewed(value, requests)
   if (Array.isArray(value) && value[0]?.action_request) return inbox(value)
   if (value?.action_request) return inbox([value])
   const title = String(value?.question ?? value?.title ?? value?.message ?? value?.description ?? (typeof value === 'string' ? value : ''))
   const shown = value !== null && typeof value === 'object' && !Array.isArray(value) ? value : {}
   const details = Object.fromEntries(Object.entries(shown).filter(([key, one]) => !OWN.has(key) && one !== ''))
-  const schema = value?.response_schema
   if (schema?.properties) return { title, details, choices: ofSchema(schema, shown) }
   const options = Array.isArray(value?.options) ? value.options.map(String) : []
   if (options.length) return { title, details, choices: options.map((id: string) => plainChoice(id)) }
