@@ -185,6 +185,25 @@ async def test_only_counters_of_langgraph_name_such_channels(saver: SqliteSaver,
     assert [one.content for one in whole.get_state(at("t")).values["messages"]] == ["a bettong", "a whole bettong"]
 
 
+@pytest.mark.parametrize("frequency", [2, 3, 5, 100])
+async def test_what_later_runs_are_rebuilt_from_outlives_the_run_that_wrote_it(
+    saver: SqliteSaver, frequency: int
+) -> None:
+    graph = answering(saver, frequency)
+    for run in ("r1", "r2", "r3"):
+        graph.invoke({"messages": [HumanMessage(f"by {run}")]}, at("t") | {"metadata": {"run_id": run}})
+    before = {str(one.config): one.values for one in graph.get_state_history(at("t"))}
+    saver.delete_for_runs(["r2"])
+    left = {str(one.config): one.values for one in graph.get_state_history(at("t"))}
+    assert left.items() <= before.items()
+    told = ["by r1", "1: by r1", "by r2", "3: by r2", "by r3", "5: by r3"]
+    assert [one.content for one in graph.get_state(at("t")).values["messages"]] == told
+    saver.prune(["t"])
+    assert [one.content for one in graph.get_state(at("t")).values["messages"]] == told
+    saver.delete_for_runs(["r3"])
+    assert await found(saver.database, '"by r3"') == []  # type: ignore[arg-type]
+
+
 async def test_what_is_rolled_back_is_no_part_any_more(saver: SqliteSaver) -> None:
     graph, database = answering(saver), saver.database
     tell(graph, "t", "one")

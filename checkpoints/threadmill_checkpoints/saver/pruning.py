@@ -5,14 +5,16 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from threadmill_checkpoints.database import Row, Tx
-from threadmill_checkpoints.saver import forks, lines, memories, rows
+from threadmill_checkpoints.saver import deltas, forks, lines, memories, rows
 from threadmill_checkpoints.saver.forks import View
 from threadmill_checkpoints.saver.heads import head as head_of
+
+Key = tuple[Any, ...]  # thread, namespace, checkpoint
 
 
 def delete_for_runs(tx: Tx, run_ids: Sequence[str], thread_id: str | None = None) -> None:
     """What these runs wrote: their checkpoints, the writes on them, and their writes on earlier checkpoints. In one
-    thread (its forks keep what they have of it), or in all."""
+    thread (its forks keep what they have of it), or in all. What later delta channels are rebuilt from stays."""
     where = "thread_id = :thread_id" if thread_id else ":thread_id IS NULL"
     which = f"{where} AND run_id IN (SELECT value FROM json_each(:ids))"
     params: Any = {"ids": json.dumps(list(run_ids)), "thread_id": thread_id}
@@ -20,11 +22,38 @@ def delete_for_runs(tx: Tx, run_ids: Sequence[str], thread_id: str | None = None
     if thread_id is None:  # a fork may have them from a thread, and gets its own when that one loses them
         for row in tx.all(f"SELECT DISTINCT thread_id FROM ({found})", **params):
             forks.detach_all(tx, row["thread_id"])
-    doomed = tx.all(found, **params)
-    tx.run(f"DELETE FROM writes WHERE {which}", **params)
-    for thread in {row["thread_id"] for row in doomed}:
-        keys = [(row["checkpoint_ns"], row["checkpoint_id"]) for row in doomed if row["thread_id"] == thread]
-        forks.delete_checkpoints(tx, thread, keys)
+    doomed = {tuple(row) for row in tx.all(found, **params)}
+    needed = _rebuilding(tx, doomed)
+    tx.run(
+        f"DELETE FROM writes WHERE {which} AND (thread_id, checkpoint_ns, checkpoint_id) NOT IN "
+        "(SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(:needed))",
+        **params,
+        needed=json.dumps(list(needed)),
+    )
+    for thread in {key[0] for key in doomed}:
+        forks.delete_checkpoints(tx, thread, [key[1:] for key in doomed - needed if key[0] == thread])
+
+
+def _rebuilding(tx: Tx, doomed: Collection[Key]) -> set[Key]:
+    """The checkpoints from which the delta channels of those are rebuilt that follow one of these and stay."""
+    following = tx.all(
+        f"SELECT thread_id, checkpoint_ns, checkpoint_id, parent_checkpoint_id, metadata FROM checkpoints "
+        f"WHERE instr(metadata, '{deltas.COUNTERS}') AND (thread_id, checkpoint_ns, parent_checkpoint_id) IN "
+        "(SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(:doomed))",
+        doomed=json.dumps(list(doomed)),
+    )
+    found = set[Key]()
+    for child in following:
+        if (child["thread_id"], child["checkpoint_ns"], child["checkpoint_id"]) in doomed:
+            continue
+        row: Row | None = child
+        channels = {*deltas.counted(json.loads(child["metadata"]))}
+        while row is not None and channels and row["parent_checkpoint_id"]:
+            key = (row["thread_id"], row["checkpoint_ns"], row["parent_checkpoint_id"])
+            found.add(key)
+            if (row := rows.get_checkpoint(tx, *key)) is not None:
+                channels &= {*deltas.counted(json.loads(row["metadata"]))}
+    return found
 
 
 def keep_latest(tx: Tx, thread_id: str, decode: Callable[[tuple[str, bytes]], Any], keep: Collection[str] = ()) -> int:
@@ -88,21 +117,21 @@ def rebuilt_from(
 ) -> Sequence[str]:
     """The checkpoint, and its ancestors back to where each of its delta channels has a snapshot."""
     # Other channels, too, may have no value; only these have counters somewhere in the metadata.
-    deltas = tx.all(
+    counters = tx.all(
         "SELECT DISTINCT counter.key AS channel FROM checkpoints, "
-        "json_each(CAST(metadata AS TEXT), '$.counters_since_delta_snapshot') AS counter "
+        f"json_each(CAST(metadata AS TEXT), '$.{deltas.COUNTERS}') AS counter "
         "WHERE thread_id = :thread_id AND checkpoint_ns = :ns",
         thread_id=thread_id,
         ns=ns,
     )
-    missing, kept, at = {row["channel"] for row in deltas}, [head], head
-    while missing and (row := rows.get_checkpoint(tx, thread_id, ns, at)):
+    missing, kept, at = {row["channel"] for row in counters}, list[str](), head
+    while missing and at not in kept and (row := rows.get_checkpoint(tx, thread_id, ns, at)):
+        kept.append(at)
         checkpoint = decode((row["type"], row["checkpoint"]))
         if at == head:
             missing &= checkpoint["channel_versions"].keys()
         missing -= checkpoint["channel_values"].keys()
         at = row["parent_checkpoint_id"]
-        if not missing or not at or at in kept:
+        if not at:
             break
-        kept.append(at)
-    return kept
+    return kept or [head]
