@@ -9,7 +9,7 @@ from threadmill_checkpoints.saver import deltas, forks, lines, memories, rows
 from threadmill_checkpoints.saver.forks import View
 from threadmill_checkpoints.saver.heads import head as head_of
 
-Key = tuple[Any, ...]  # thread, namespace, checkpoint
+Key = tuple[str, str, str]  # thread, namespace, checkpoint
 
 
 def delete_for_runs(tx: Tx, run_ids: Sequence[str], thread_id: str | None = None) -> None:
@@ -22,7 +22,9 @@ def delete_for_runs(tx: Tx, run_ids: Sequence[str], thread_id: str | None = None
     if thread_id is None:  # a fork may have them from a thread, and gets its own when that one loses them
         for row in tx.all(f"SELECT DISTINCT thread_id FROM ({found})", **params):
             forks.detach_all(tx, row["thread_id"])
-    doomed = {tuple(row) for row in tx.all(found, **params)}
+    doomed: set[Key] = {
+        (row["thread_id"], row["checkpoint_ns"], row["checkpoint_id"]) for row in tx.all(found, **params)
+    }
     needed = _rebuilding(tx, doomed)
     tx.run(
         f"DELETE FROM writes WHERE {which} AND (thread_id, checkpoint_ns, checkpoint_id) NOT IN "
@@ -30,8 +32,8 @@ def delete_for_runs(tx: Tx, run_ids: Sequence[str], thread_id: str | None = None
         **params,
         needed=json.dumps(list(needed)),
     )
-    for thread in {key[0] for key in doomed}:
-        forks.delete_checkpoints(tx, thread, [key[1:] for key in doomed - needed if key[0] == thread])
+    for thread in {one for one, _, _ in doomed}:
+        forks.delete_checkpoints(tx, thread, [(ns, at) for one, ns, at in doomed - needed if one == thread])
 
 
 def _rebuilding(tx: Tx, doomed: Collection[Key]) -> set[Key]:
