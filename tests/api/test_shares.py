@@ -325,6 +325,18 @@ async def test_pruning_keeps_what_a_link_shows(alice: httpx.AsyncClient, strange
     assert await texts(stranger, link) == ["one", "1: one"]
 
 
+async def test_a_fork_that_goes_on_from_what_a_link_shows_loses_nothing_by_pruning(alice: httpx.AsyncClient) -> None:
+    thread = await talk(alice, "one")
+    link = await share(alice, thread)
+    await say(alice, thread, "two")
+    at = (await alice.get(f"/threads/{thread}/branches/messages")).json()["messages"][2]["checkpoint_id"]
+    fork = (await alice.post(f"/threads/{thread}/fork", json={"checkpoint_id": at})).json()["thread_id"]
+    before = (await alice.get(f"/threads/{fork}/history")).json()
+    assert link["checkpoint_id"] in [one["checkpoint"]["checkpoint_id"] for one in before[1:-1]]
+    await alice.post("/threads/prune", json={"thread_ids": [thread], "strategy": "keep_latest"})
+    assert (await alice.get(f"/threads/{fork}/history")).json() == before
+
+
 async def test_a_branch_that_is_deleted_takes_its_links_along(
     alice: httpx.AsyncClient, stranger: httpx.AsyncClient
 ) -> None:

@@ -79,6 +79,7 @@ def keep_latest(tx: Tx, thread_id: str, decode: Callable[[tuple[str, bytes]], An
         ends |= {key for key in under(nested, parents, one) if key[0] or len(roots) > 1}
     kept = {(ns, at) for ns, end in ends for at in rebuilt_from(tx, thread_id, ns, end, decode)}
     doomed = [(row["checkpoint_ns"], row["checkpoint_id"]) for row in there if tuple(row)[:2] not in kept]
+    forks.detach(tx, thread_id)  # they go on from what is now cut off
     _cut_off(tx, thread_id, parents, {at for ns, at in kept if not ns}, {at for ns, at in kept - ends if not ns})
     forks.delete_checkpoints(tx, thread_id, doomed)
     forks.begin_anew(tx, thread_id)
