@@ -30,7 +30,7 @@ from typing_extensions import TypedDict
 
 from threadmill_checkpoints.database import DatabaseError, Tx
 from threadmill_checkpoints.migrate import migrate_sqlite
-from threadmill_checkpoints.saver import SqliteSaver
+from threadmill_checkpoints.saver import SqliteSaver, forks
 from threadmill_checkpoints.serde import Serializer
 from threadmill_checkpoints.sqlite import SqliteDatabase, SqliteTx
 
@@ -495,6 +495,19 @@ async def test_what_was_rolled_back_is_not_read_in_the_place_of_what_came_then(s
     at = await saver.aput(place("t"), checkpoint({"messages": [other, one]}), {}, {})
     found = await saver.aget_tuple(at)
     assert found is not None and found.checkpoint["channel_values"]["messages"] == [other, one]
+
+
+async def test_a_fork_does_not_remember_what_its_source_was_told_since(saver: SqliteSaver) -> None:
+    """Not when the source is deleted either, and the fork gets what it has of it."""
+    first = await saver.aput(place("t"), checkpoint(), {}, {})
+    tip = await saver.aput(first, checkpoint(), {}, {})
+    at = tip["configurable"]["checkpoint_id"]
+    await saver.database.write(forks.fork, "t", at, "fork")
+    told: Any = {"parents": {"": at}}
+    await saver.aput(place("t", "memory"), checkpoint({"messages": [HumanMessage("secret")]}), told, {})
+    await saver.adelete_thread("t")
+    assert len(await listed(saver, place("fork"))) == 2
+    assert await listed(saver, place("fork", "memory")) == []
 
 
 def test_the_synchronous_methods_work_from_a_worker_thread(tmp_path: Path) -> None:

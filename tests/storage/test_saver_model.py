@@ -31,6 +31,10 @@ THREADS = ("a", "b", "c", "d")
 Key = tuple[str, str]
 
 
+class Lost(Exception):
+    pass
+
+
 @dataclass
 class Saved:
     parent: str | None
@@ -100,6 +104,21 @@ class Story(RuleBasedStateMachine):
         other=value, delta=st.booleans(),
     )  # fmt: skip
     def put(self, thread: str, ns: str, branch: int, run: str, said: Any, how: str, other: Any, delta: bool) -> None:
+        self.say(thread, copy.deepcopy(said), ns, branch, run, how, _DeltaSnapshot(other) if delta else other)
+
+    @rule(thread=st.sampled_from(THREADS), said=turns, instead=turns)
+    def lose(self, thread: str, said: Any, instead: Any) -> None:
+        """A put is rolled back when all of it was written; then come another one, and the same again."""
+        said = copy.deepcopy(said)
+        with pytest.raises(Lost):
+            self.say(thread, said, lost=True)
+        self.say(thread, copy.deepcopy(instead))
+        self.say(thread, said)
+
+    def say(
+        self, thread: str, said: list[Any], ns: str = "", branch: int = 30, run: str = "r1", how: str = "append",
+        other: Any = None, lost: bool = False,
+    ) -> None:  # fmt: skip
         mine = self.threads.setdefault(thread, {})
         roots, there = self.roots(thread), sorted(at for name, at in mine if name == ns)
         if ns and not roots:
@@ -109,12 +128,19 @@ class Story(RuleBasedStateMachine):
         before: Any = self.saver.get_tuple(config) if parent else None
         values = dict(before.checkpoint["channel_values"]) if before else {}
         versions = dict(before.checkpoint["channel_versions"]) if before else {}
-        values["messages"] = _said(values.get("messages") or [], copy.deepcopy(said), how)
-        values["other"] = _DeltaSnapshot(other) if delta else other
+        values["messages"] = _said(values.get("messages") or [], said, how)
+        values["other"] = other
         new = {channel: self.saver.get_next_version(versions.get(channel), None) for channel in ("messages", "other")}
         made = {**empty_checkpoint(), "id": str(uuid6()), "channel_values": values, "channel_versions": versions | new}
         about: Any = {"run_id": run, "step": 0, "thread_id": thread, "parents": {"": roots[-1]} if ns else {}}
-        self.saver.put(config, made, about, new)  # type: ignore[arg-type]
+        put, _ = self.saver._put(config, made, about, new)  # type: ignore[arg-type]
+
+        def written(tx: Tx) -> None:
+            put(tx)
+            if lost:
+                raise Lost
+
+        self.database.submit(written).result()
         mine[ns, made["id"]] = Saved(
             parent, self.stored(values), dict(made["channel_versions"]), run, about["parents"].get("")
         )

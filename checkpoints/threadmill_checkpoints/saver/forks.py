@@ -24,10 +24,11 @@ CHAIN = """WITH RECURSIVE chain (checkpoint_id, parent) AS (
 SELECT checkpoint_id, parent FROM chain"""
 
 
-# What subgraphs remember of the steps before checkpoints, also where the one they belong to was never stored.
+# What subgraphs remember of the steps before checkpoints, where the one they belong to was never stored; not of the
+# steps from them on.
 REMEMBERED = (
     f"checkpoint_ns > '' AND instr(checkpoint_ns, ':') = 0 AND {rows.stored_at('checkpoints.root_id')} "
-    "IN (SELECT value FROM json_each(:ids))"
+    "IN (SELECT value FROM json_each(:ids)) AND root_id NOT IN (SELECT value FROM json_each(:ids))"
 )
 
 
