@@ -8,6 +8,8 @@ import httpx
 import pytest
 from serving import Remote, Server, progressed, status_is, until
 
+from threadmill.runs.executor import Control
+
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(90)]
 
 
@@ -164,7 +166,7 @@ async def talking(client: Any, thread: str, tokens: int = 60) -> str:
 
 
 def said(state: Any) -> list[str]:
-    return [one["content"] for one in state["values"]["messages"] if one["type"] == "human"]
+    return [one["content"] for one in state["values"].get("messages", []) if one["type"] == "human"]
 
 
 async def drained(http: httpx.AsyncClient, thread: str) -> None:
@@ -206,9 +208,23 @@ async def test_what_is_said_to_a_run_outlives_a_crash(own_server: Server) -> Non
     assert said(await client.threads.get_state(thread)) == ["start", "first", "second"]
 
 
-async def late(client: Any, http: httpx.AsyncClient, thread: str, run: str) -> None:
+async def test_what_is_said_at_once_waits_for_the_question() -> None:
+    """To a run that has just begun: it would stand in front of it."""
+    control = Control()
+    control.say({"role": "user", "content": "and more"})
+    assert not control.drain.drain_requested
+    control.begin()
+    assert control.drain.drain_requested
+
+
+async def late(client: Any, http: httpx.AsyncClient, thread: str, run: str, question: str) -> None:
     """Say something to a run in its last superstep, and let what becomes of it end."""
     await status_is(client, thread, run, "running")
+
+    async def asked() -> bool:
+        return said(await client.threads.get_state(thread))[-1:] == [question]
+
+    await until(asked)
     told = await command(http, thread, "input.inject", message={"role": "user", "content": "late"})
     assert told.get("result", told).get("run_id") == run, told
     await client.runs.join(thread, run)
@@ -223,7 +239,7 @@ async def test_what_comes_too_late_for_a_fork_goes_on_from_it(server: Remote, th
         back = (await client.threads.get_state(thread))["checkpoint"]["checkpoint_id"]
         await client.runs.wait(thread, "chat", input={"messages": "two", "n_tokens": 1})
         asked = {"input": {"messages": "fork", **given}, "checkpoint_id": back, "stream_mode": ["values", "messages"]}
-        await late(client, http, thread, (await client.runs.create(thread, "chat", **asked))["run_id"])
+        await late(client, http, thread, (await client.runs.create(thread, "chat", **asked))["run_id"], "fork")
         assert said(await client.threads.get_state(thread)) == ["one", "fork", "late"]
 
 
@@ -238,7 +254,7 @@ async def test_what_comes_too_late_for_a_recovery_is_a_turn_of_its_own(own_serve
     own_server.restart()
     async with own_server.http as http:
         choice = await command(http, thread, "run.recover", choice="regenerate")
-        await late(client, http, thread, choice["result"]["run_id"])
+        await late(client, http, thread, choice["result"]["run_id"], "tell 60")
     assert said(await client.threads.get_state(thread)) == ["tell 60", "late"]
     after, *_ = await client.runs.list(thread)
     assert "recovers" not in after["kwargs"]  # by which it would be carried out once more

@@ -8,7 +8,7 @@ from serving import Server
 
 from tests.web.talking import answer_of, begin, done, grows, item, last, say, snapshot, spoke, squeezed
 
-STORIES = ("Tell me a story of 60 words", "Tell me a story of 70 words", "Tell me a story of 400 words")
+STORIES = ("Tell me a story of 60 words", "Tell me a story of 70 words", "Tell me a story of 300 words")
 
 
 def go(page: Page, thread: str) -> None:
@@ -76,7 +76,7 @@ def test_a_first_day(person: Callable[..., BrowserContext], agent: Server) -> No
     expect(page.locator("article")).to_have_count(2)
 
     # The server dies in the middle of an answer that two tabs show, and both have all of it in the end.
-    say(page, "Tell me a story of 150 words")
+    say(page, "Tell me a story of 100 words")
     other = page.context.new_page()
     other.goto(page.url)
     for tab in (page, other):
@@ -88,6 +88,6 @@ def test_a_first_day(person: Callable[..., BrowserContext], agent: Server) -> No
         done(tab, 60_000)
         expect(tab.locator("article")).to_have_count(4)
         assert grows(tab, "") == squeezed(answer_of(agent, fork))
-    assert asked(agent, fork) == [STORIES[0], "Tell me a story of 150 words"]
+    assert asked(agent, fork) == [STORIES[0], "Tell me a story of 100 words"]
     assert asked(agent, first) == [STORIES[0], "What is 15% of 80?"]
     assert asked(agent, second) == [STORIES[1], "Refund order 4712"]

@@ -44,13 +44,19 @@ class Tap:
     """Listens to one attempt of a run: records what was asked for, and remembers how the run ended.
 
     `record(method, namespace, data)` stores an event. `values` is the newest state of the root graph, `interrupts`
-    what it waits for; `paused` is also true at a breakpoint, which has no interrupt.
+    what it waits for; `paused` is also true at a breakpoint, which has no interrupt. `begun` is called when a state is
+    known: the input is part of it.
     """
 
     def __init__(
-        self, record: Callable[[str, Namespace, bytes], None], stream_mode: list[str], *, subgraphs: bool
+        self,
+        record: Callable[[str, Namespace, bytes], None],
+        stream_mode: list[str],
+        begun: Callable[[], None] = lambda: None,
+        *,
+        subgraphs: bool,
     ) -> None:
-        self._record = record
+        self._record, self._begun = record, begun
         self._modes = {"messages" if mode in MESSAGE_MODES else mode for mode in stream_mode}
         self._subgraphs = subgraphs
         self._closed = False
@@ -151,6 +157,7 @@ class Tap:
             self.values, self.encoded = {key: value for key, value in payload.items() if key != INTERRUPT}, None
         else:
             self.values, self.encoded = payload, data
+        self._begun()
         return data
 
     def _encode(self, mode: str, payload: Any) -> bytes:

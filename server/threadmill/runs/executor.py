@@ -62,10 +62,20 @@ class Control:
     heeded: bool = False  # its task is ending it
     left: bool = False  # its task goes on after the run's end
 
+    begun: bool = False  # its input is part of the state: what is said comes behind it
+
     def say(self, message: dict[str, Any]) -> None:
         """On the worker's loop."""
         self.said.append(message)
-        self.drain.request_drain("something was said")
+        if self.begun:
+            self.drain.request_drain("something was said")
+
+    def begin(self) -> None:
+        """On the worker's loop, more than once."""
+        if not self.begun:
+            self.begun = True
+            if self.said:
+                self.drain.request_drain("something was said")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +107,7 @@ class Executor:
         guard: Callable[[Tx], None],
         told: Told,
     ) -> Attempt:
-        tap = Tap(record, run.kwargs["stream_mode"], subgraphs=run.kwargs["subgraphs"])
+        tap = Tap(record, run.kwargs["stream_mode"], control.begin, subgraphs=run.kwargs["subgraphs"])
         saver = self.new_saver(guard=guard, wait=run.kwargs["durability"] == "sync")
         return Attempt(run, tap, saver, guard, told, control)
 
@@ -214,6 +224,8 @@ class Executor:
             "durability": kwargs["durability"],
             "context": context_of(graph, kwargs),
         }
+        if given is None or isinstance(given, Command):
+            control.begin()
         while True:
             try:
                 await self._pass(graph, tap, given, config, {**options, "control": control.drain}, kwargs)
