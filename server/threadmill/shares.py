@@ -72,7 +72,8 @@ def create(
     until = tx.now + timedelta(minutes=minutes) if minutes is not None else expires_at
     if until is not None and until <= tx.now:
         raise Invalid("expires_at: this time is over.")
-    tx.run("DELETE FROM shares WHERE expires_at <= :now", now=stamp(tx.now))
+    made = Share(share_id, thread_id, at, list(redact), stamp(tx.now), stamp(until) if until else None)
+    tx.run("DELETE FROM shares WHERE expires_at <= :now", now=made.created_at)
     tx.run(
         "INSERT INTO shares (share_id, token, thread_id, checkpoint_id, redact, created_at, expires_at) "
         "VALUES (:share_id, :token, :thread_id, :at, :redact, :now, :until)",
@@ -80,11 +81,11 @@ def create(
         token=token,
         thread_id=thread_id,
         at=at,
-        redact=json.dumps(list(redact)),
-        now=stamp(tx.now),
-        until=until and stamp(until),
+        redact=json.dumps(made.redact),
+        now=made.created_at,
+        until=made.expires_at,
     )
-    return next(one for one in of_thread(tx, ALL, thread_id) if one.share_id == share_id)
+    return made
 
 
 def of_thread(tx: Tx, scope: Scope, thread_id: str) -> list[Share]:

@@ -2,14 +2,13 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Query, Response
+from fastapi import APIRouter, Header, Query, Response
 
 from threadmill import drafts
 from threadmill.api import answers
 from threadmill.api.feed import reader_of
-from threadmill.api.wire import Body, Here, Me, Read, Readable, Route, json
+from threadmill.api.wire import Body, Change, Here, Me, Read, Route, json
 from threadmill.errors import TooLarge
-from threadmill.ids import parse_id
 from threadmill.jsonable import dumps
 
 router = APIRouter(prefix="/threads/{thread_id}/draft", tags=["Threads"], route_class=Route)
@@ -20,14 +19,6 @@ LARGEST = 12_000_000  # bytes of JSON
 class Put(Body):
     content: str | list[dict[str, Any]]
     revision: str | None = None
-
-
-async def changeable(thread_id: str, me: Me) -> Readable:
-    thread_id = parse_id(thread_id, "thread")
-    return Readable(thread_id, await me.may("threads", "update", {"thread_id": thread_id}))
-
-
-Mine = Annotated[Readable, Depends(changeable)]
 
 
 @router.get("", responses=answers.answers(answers.Draft, 404, empty=304))
@@ -45,7 +36,7 @@ async def draft(
 
 
 @router.put("", responses=answers.answers(answers.Revision, 404, 409))
-async def put_draft(thread: Mine, body: Put, here: Here, me: Me) -> Response:
+async def put_draft(thread: Change, body: Put, here: Here, me: Me) -> Response:
     """Instead of the one with this `revision`, or of whatever there is."""
     if len(dumps(body.content)) > LARGEST:
         raise TooLarge(f"A draft has at most {LARGEST:,} bytes.")
@@ -56,6 +47,6 @@ async def put_draft(thread: Mine, body: Put, here: Here, me: Me) -> Response:
 
 
 @router.delete("", status_code=204, responses=answers.nothing(404, 409))
-async def delete_draft(thread: Mine, here: Here, me: Me, revision: Annotated[str | None, Query()] = None) -> Response:
+async def delete_draft(thread: Change, here: Here, me: Me, revision: Annotated[str | None, Query()] = None) -> Response:
     await here.database.write(drafts.delete, thread.scope, thread.thread_id, reader_of(me), revision)
     return Response(status_code=204)

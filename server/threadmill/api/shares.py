@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 
 from threadmill import shares
 from threadmill.api import answers
-from threadmill.api.wire import Body, Here, Me, Moment, Read, Route, json, refusal
+from threadmill.api.wire import Body, Change, Here, Me, Moment, Read, Route, json, refusal
 from threadmill.bundles.redaction import Redaction
 from threadmill.errors import Forbidden
 from threadmill.ids import new_id, parse_id
@@ -91,11 +91,9 @@ async def listed(thread: Read, here: Here) -> Response:
 
 
 @router.delete("/{share_id}", status_code=204, responses=answers.nothing(404))
-async def revoke(thread_id: str, share_id: str, here: Here, me: Me) -> Response:
+async def revoke(thread: Change, share_id: str, here: Here) -> Response:
     """It shows nothing from then on."""
-    thread_id = parse_id(thread_id, "thread")
-    scope = await me.may("threads", "update", {"thread_id": thread_id})
-    await here.database.write(shares.revoke, scope, thread_id, share_id)
+    await here.database.write(shares.revoke, thread.scope, thread.thread_id, share_id)
     return Response(status_code=204)
 
 

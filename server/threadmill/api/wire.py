@@ -163,7 +163,14 @@ async def readable(thread_id: str, me: Me) -> Readable:
     return Readable(thread_id, await me.may("threads", "read", {"thread_id": thread_id}))
 
 
+async def changeable(thread_id: str, me: Me) -> Readable:
+    """One that the caller may change, too."""
+    thread_id = parse_id(thread_id, "thread")
+    return Readable(thread_id, await me.may("threads", "update", {"thread_id": thread_id}))
+
+
 Read = Annotated[Readable, Depends(readable)]
+Change = Annotated[Readable, Depends(changeable)]
 
 
 def json(value: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

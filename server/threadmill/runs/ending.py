@@ -48,6 +48,11 @@ class Endings:
             self._log.close_run(tx, run.thread_id, run.run_id, told)
             queue.put_back(tx, run)
             return outcome
+        if outcome.ending == "rollback":  # its end is written when all else is erased
+            self._log.close_run(tx, run.thread_id, run.run_id, [])
+            assert outcome.error is not None
+            self._roll_back(tx, run, outcome.error["message"])
+            return outcome
         status: Any = {"interrupt": "interrupted", "stop": "interrupted"}.get(outcome.ending, outcome.ending)
         paused = {"paused": True} if outcome.paused else {}
         if outcome.undone:
@@ -56,14 +61,9 @@ class Endings:
         last = [(END, dumps({"run_id": run.run_id, "status": status, **paused, **_asked(pending)}))]
         if outcome.ending in ("error", "timeout"):
             last.insert(0, (ERROR, dumps(outcome.error)))
-        if outcome.ending == "rollback":
-            last.clear()  # it is written when all else is erased
         last_seq = self._log.close_run(tx, run.thread_id, run.run_id, last)
-        if outcome.ending == "rollback":
-            self._undo(tx, run, outcome.error or {})
-        else:
-            queue.finish(tx, run, status, last_seq=last_seq, error=outcome.error)
-        if outcome.ending != "rollback" and not outcome.refused:
+        queue.finish(tx, run, status, last_seq=last_seq, error=outcome.error)
+        if not outcome.refused:
             left: threads.Outcome = "idle" if outcome.ending in ("success", "stop") else "error"
             if outcome.paused or outcome.ending == "interrupt":
                 left = "interrupted"
@@ -76,9 +76,8 @@ class Endings:
                 error=outcome.error,
                 summary=outcome.summary,
             )
-        if outcome.ending != "rollback":
-            held = outcome.paused or outcome.ending != "success"
-            steering.follow_up(tx, run, control.heard, paused=held)
+        held = outcome.paused or outcome.ending != "success"
+        steering.follow_up(tx, run, control.heard, paused=held)
         self._tell(tx, run, status, outcome.error, outcome.values)
         return outcome
 

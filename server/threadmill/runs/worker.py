@@ -149,8 +149,7 @@ class Worker:
 
         def begin() -> None:
             task = self.loop.create_task(work)
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._keep(task)
             task.add_done_callback(_report)
 
         self.loop.call_soon_threadsafe(begin)
