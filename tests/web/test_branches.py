@@ -87,6 +87,27 @@ def test_a_fork_knows_where_it_is_from(page: Page, agent: Server) -> None:
     expect(page.locator("article.human")).to_have_text([re.compile("hello"), re.compile("thanks")])
 
 
+def test_an_edit_is_of_its_conversation_and_stays_over_a_reload(page: Page) -> None:
+    page.goto("/")
+    say(page, "hello")
+    answered(page, 2)
+    source = page.url
+    page.get_by_role("button", name="Edit and send again").click()
+    edit = page.get_by_role("textbox", name="Edit the message")
+    edit.fill("thanks")
+    page.locator("article.ai").get_by_role("button", name="Continue in a new conversation").click()
+    expect(page.locator(".forked-from")).to_be_visible()
+    expect(page.locator("article.human").get_by_role("button", name="Edit and send again")).to_be_visible()
+    expect(edit).to_have_count(0)
+    page.goto(source)
+    expect(edit).to_have_value("thanks")
+    page.keyboard.press("Enter")
+    expect(versions(page.locator("article.human"))).to_contain_text("2/2")
+    page.reload()
+    expect(versions(page.locator("article.human"))).to_contain_text("2/2")
+    expect(edit).to_have_count(0)
+
+
 def test_the_map_shows_all_branches_and_goes_to_each(page: Page, agent: Server) -> None:
     thread = httpx.post(f"{agent.url}/threads", json={"metadata": {"graph_id": "odd"}}, timeout=30).json()["thread_id"]
     path = f"{agent.url}/threads/{thread}"

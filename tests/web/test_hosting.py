@@ -53,7 +53,7 @@ def test_who_has_to_log_in_is_asked_and_stays_logged_in(browser: Browser, guarde
     expect(page.get_by_text("This server wants to know who you are.")).to_be_visible()
     page.get_by_label("Access token").fill("wrong")
     page.get_by_role("button", name="Log in").click()
-    expect(page.get_by_text("This server wants to know who you are.")).to_be_visible()
+    expect(page.get_by_text("The server does not know this token.")).to_be_visible()
     page.get_by_label("Access token").fill("open sesame")
     page.get_by_role("button", name="Log in").click()
     expect(page.get_by_role("button", name="Log out")).to_be_visible()

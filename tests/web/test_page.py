@@ -3,10 +3,11 @@
 import gzip
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
-from playwright.sync_api import Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 from serving import Server
 
 from tests.web.screenshots import IMAGES, PICTURES, ROOT
@@ -77,3 +78,18 @@ def test_a_conversation(page: Page) -> None:
     tool.locator("summary").press("Enter")
     expect(tool.get_by_text("Arguments")).to_be_visible()
     expect(tool).to_contain_text(re.compile(r'"order_id": "4711".*"status"', re.DOTALL))
+
+
+def test_a_part_that_is_gone_with_its_server_is_told(person: Callable[..., BrowserContext]) -> None:
+    """The page is older than the server, and there is no service worker, as without https."""
+    page = person(service_workers="block").new_page()
+    page.goto("/")
+    expect(page.locator("#composer")).to_be_visible()
+    page.route("**/assets/*.js", lambda route: route.fulfill(status=404))
+    page.keyboard.press("Control+k")
+    expect(page.get_by_text("A part of the page could not be loaded.")).to_be_visible()
+    page.unroute("**/assets/*.js")
+    page.get_by_role("button", name="Reload").click()
+    expect(page.get_by_role("button", name="Reload")).to_have_count(0)
+    page.keyboard.press("Control+k")
+    expect(page.get_by_role("dialog")).to_be_visible()

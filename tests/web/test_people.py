@@ -76,6 +76,30 @@ def test_several_questions_are_answered_one_after_the_other(page: Page, agent: S
     assert len(httpx.get(f"{agent.url}/threads/{thread}/runs", timeout=30).json()) == 2
 
 
+def test_answers_that_are_not_sent_yet_are_kept(page: Page, agent: Server) -> None:
+    other = begin(page, "What is 15% of 80?")
+    thread = odd(page, agent, "colours")
+    answer, send = page.get_by_label("Your answer"), page.get_by_role("button", name="Send the answer")
+    answer.fill("red")
+    send.click()
+    expect(question(page)).to_contain_text("2 of 2")
+    answer.fill("blue")
+    item(page, other).get_by_role("link").click()
+    expect(question(page)).to_have_count(0)
+    item(page, thread).get_by_role("link").click()
+    expect(answer).to_have_value("blue")
+    page.reload()
+    expect(answer).to_have_value("blue")
+    page.route("**/runs", lambda route: route.abort())
+    send.click()
+    expect(page.get_by_text("The server cannot be reached just now.")).to_be_visible()
+    expect(answer).to_have_value("blue")
+    page.unroute("**/runs")
+    send.click()
+    expect(log(page)).to_contain_text("the gate: red")
+    expect(log(page)).to_contain_text("the wheel: blue")
+
+
 def test_a_step_that_waits_without_a_question_can_go_on(page: Page, agent: Server) -> None:
     waits = page.get_by_role("group", name="The next step waits")
     thread = odd(page, agent, "turn", interrupt_before=["second"])

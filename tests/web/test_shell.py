@@ -7,7 +7,7 @@ import httpx
 from playwright.sync_api import BrowserContext, Page, expect
 from serving import Server
 
-from tests.web.talking import begin, box, done, item, last, say
+from tests.web.talking import begin, box, done, item, last, say, start_run, titled
 
 
 def test_a_thread_is_renamed_in_place_by_keyboard(page: Page, agent: Server) -> None:
@@ -29,6 +29,21 @@ def test_a_thread_is_renamed_in_place_by_keyboard(page: Page, agent: Server) -> 
     done(page)
     page.reload()
     expect(item(page, thread)).to_contain_text("Percentages")
+
+
+def test_a_name_that_one_types_is_not_written_over(page: Page, agent: Server) -> None:
+    (thread,) = titled(agent, "Before")
+    page.goto("/")
+    item(page, thread).get_by_role("link").focus()
+    page.keyboard.press("F2")
+    name = item(page, thread).get_by_role("textbox")
+    name.fill("Mine")
+    start_run(agent, thread, "What is 15% of 80?")
+    expect(item(page, thread)).to_have_attribute("data-state", "unread")  # it ran, and its row was told again and again
+    expect(name).to_have_value("Mine")
+    page.keyboard.press("Enter")
+    expect(item(page, thread).get_by_role("link")).to_contain_text("Mine")
+    expect(item(page, thread).get_by_role("link")).to_be_focused()
 
 
 def test_a_thread_is_deleted_unless_it_is_undone(page: Page, agent: Server) -> None:
@@ -123,3 +138,11 @@ def test_it_follows_the_end_only_from_the_end(page: Page) -> None:
     assert log.evaluate(at) < 50
     page.get_by_role("button", name="Stop").click()
     done(page)
+    log.evaluate("(one) => { one.scrollTop = 10 }")
+    expect(latest).to_be_visible()
+    say(page, "שלום")  # who says something sees it, and from right to left if it is written so
+    expect(page.locator(".human .words", has_text="שלום")).to_be_in_viewport()
+    expect(page.locator(".human .words", has_text="שלום")).to_have_css("direction", "rtl")
+    done(page)
+    expect(latest).not_to_be_visible()
+    assert log.evaluate(at) < 50

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import httpx
 from chaos.proxy import Proxy
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 from serving import Server
@@ -196,3 +197,55 @@ def test_a_browser_that_keeps_nothing_says_so(person: Callable[..., BrowserConte
     begin(page, "What is 15% of 80?")
     expect(page.get_by_text("This browser keeps nothing between visits")).to_be_visible()
     expect(last(page)).to_contain_text("12")
+
+
+def test_a_browser_that_blocks_cookies_has_a_page_that_works(person: Callable[..., BrowserContext]) -> None:
+    page = person().new_page()
+    raised: list[str] = []
+    page.on("pageerror", lambda error: raised.append(str(error)))
+    page.add_init_script("""
+      const denied = () => { throw new DOMException('denied', 'SecurityError') }
+      for (const name of ['localStorage', 'sessionStorage']) Object.defineProperty(window, name, { get: denied })
+      indexedDB.open = denied
+      navigator.locks.request = async () => denied()
+    """)
+    begin(page, "What is 15% of 80?")
+    expect(last(page)).to_contain_text("12")
+    done(page)
+    expect(page.locator(".banner")).to_have_text(re.compile("This browser keeps nothing"))  # and it is connected
+    page.get_by_label("Colours").select_option("dark")
+    page.get_by_label("Language").select_option("zh-CN")
+    expect(page.get_by_role("button", name="发送", exact=True)).to_be_visible()
+    assert raised == []
+
+
+def test_what_a_server_cannot_answer_just_now_is_asked_again(page: Page, agent: Server) -> None:
+    """As a proxy does while the server starts anew; the socket may still be there."""
+    thread = begin(page, "What is 15% of 80?")
+    done(page)
+    state = httpx.get(f"{agent.url}/threads/{thread}/state", timeout=30).json()
+    checkpoint = state["checkpoint"]["checkpoint_id"]
+    begin(page, "What is 20% of 80?")
+    done(page)
+    page.reload()
+    done(page)
+    asked: list[str] = []
+
+    def first_refused(route: Route) -> None:
+        asked.append(route.request.url)
+        if len(asked) == 1:
+            route.fulfill(status=503, json={"detail": "It starts."})
+        else:
+            route.continue_()
+
+    page.route(f"**/threads/{thread}/snapshot*", first_refused)
+    item(page, thread).get_by_role("link").click()
+    expect(page.locator("article.human")).to_have_text(re.compile("15%"))
+    expect(log(page)).not_to_contain_text("As this browser saw it")  # it is live now
+    assert len(asked) == 2
+    asked.clear()
+    page.unroute_all()
+    page.route(f"**/threads/{thread}/state/{checkpoint}*", first_refused)
+    page.goto(f"/t/{thread}?at={checkpoint}")
+    expect(page.locator(".earlier")).to_contain_text("You see an earlier step")
+    assert len(asked) == 2

@@ -1,20 +1,29 @@
 /** The server's HTTP API, as a page beside it calls it. */
 
 import { signal } from '@preact/signals'
+import { ahead } from '../core/clock.ts'
+import { browser } from '../core/keeper.ts'
+import { common } from './words.ts'
 
 /** Where the server's paths begin: whatever prefix this page was served under. */
 export const BASE = new URL(document.baseURI)
 const TOKEN = 'threadmill.token'
 
-export const token = signal<string | null>(localStorage.getItem(TOKEN))
+export const token = signal<string | null>(browser.get(TOKEN))
 /** The server wants to know who calls. */
 export const refused = signal(false)
 
-export function logIn(value: string | null): void {
-  if (value) localStorage.setItem(TOKEN, value)
-  else localStorage.removeItem(TOKEN)
+let skew = 0
+
+/** The time of the server, which all times that it tells are of. */
+export const serverNow = (): number => Date.now() + skew
+
+/** Whether the browser keeps it. */
+export function logIn(value: string | null): boolean {
+  browser.set(TOKEN, value || null)
   token.value = value
   refused.value = false
+  return browser.get(TOKEN) === (value || null)
 }
 
 export class ApiError extends Error {
@@ -25,6 +34,9 @@ export class ApiError extends Error {
     this.status = status
   }
 }
+
+/** The same may be answered soon: there is no connection, or the server, or what is before it, is not itself. */
+export const passes = (error: unknown): boolean => !(error instanceof ApiError) || error.status >= 500
 
 export interface Options {
   method?: string
@@ -45,7 +57,10 @@ async function ask(path: string, options: Options): Promise<Response> {
     method: options.method ?? (body === undefined ? 'GET' : 'POST'),
     headers,
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  }).catch((error: unknown) => {
+    throw error instanceof TypeError ? new TypeError(common('unreachable')) : error // each browser has words of its own
   })
+  skew = ahead(answer.headers.get('date'), Date.now())
   if (answer.ok) return answer
   const text = await answer.text()
   if (answer.status === 401 || answer.status === 403) refused.value = answer.status === 401

@@ -1,6 +1,7 @@
 /** Who can be talked to, and with what settings. Both are the thread's: its metadata has `assistant_id` and `context`. */
 
 import { signal } from '@preact/signals'
+import { browser } from '../core/keeper.ts'
 import type { Json } from '../core/wire.ts'
 import { api } from './api.ts'
 import { patch, rows } from './rows.ts'
@@ -22,7 +23,7 @@ const KEY = 'threadmill.assistant'
 
 export const assistants = signal<Assistant[]>([])
 /** The one that was chosen last, for new conversations. */
-const preferred = signal<string | null>(localStorage.getItem(KEY))
+const preferred = signal<string | null>(browser.get(KEY))
 /** Of a conversation that the server does not have yet. */
 const begun = signal<{ thread: string; context: Context } | null>(null)
 
@@ -47,7 +48,7 @@ export function contextFor(id: string): { context?: Context } {
 /** Settings are those of one assistant. */
 export async function choose(id: string, assistant_id: string): Promise<void> {
   if (rows.value.has(id)) return patch(id, { metadata: { assistant_id, context: {} } })
-  localStorage.setItem(KEY, assistant_id)
+  browser.set(KEY, assistant_id)
   preferred.value = assistant_id
   begun.value = null
 }

@@ -4,7 +4,7 @@ import { computed, effect, signal } from '@preact/signals'
 import { EMPTY, messages, type View } from '../core/view.ts'
 import { turnOf } from '../core/turns.ts'
 import type { Json } from '../core/wire.ts'
-import { api, ApiError } from './api.ts'
+import { api, passes } from './api.ts'
 import { open, route } from './route.ts'
 import { thread } from './threads.ts'
 
@@ -16,6 +16,8 @@ export interface Earlier {
   createdAt: string | null
   parent: string | null
 }
+
+const AGAIN = 3000 // ms
 
 const found = signal<Earlier | null>(null)
 
@@ -55,12 +57,21 @@ export async function read(id: string, at: string): Promise<Earlier> {
 effect(() => {
   const { thread: id, at } = route.value
   if (at === null) return
-  read(id, at).then(
-    (state) => (found.value = state),
-    (error: unknown) => {
-      if (error instanceof ApiError) found.value = { thread: id, at, values: null, next: [], createdAt: null, parent: null }
-    },
-  )
+  let timer: number | undefined
+  let over = false
+  const look = (): void =>
+    void read(id, at).then(
+      (state) => (found.value = state),
+      (error: unknown) => {
+        if (!passes(error)) found.value = { thread: id, at, values: null, next: [], createdAt: null, parent: null }
+        else if (!over) timer = window.setTimeout(look, AGAIN)
+      },
+    )
+  look()
+  return () => {
+    over = true
+    clearTimeout(timer)
+  }
 })
 
 effect(() => {

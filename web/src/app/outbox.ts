@@ -4,7 +4,7 @@ import { effect } from '@preact/signals'
 import { Outbox, type Letter } from '../core/outbox.ts'
 import { messages } from '../core/view.ts'
 import type { Json } from '../core/wire.ts'
-import { api, ApiError, newId } from './api.ts'
+import { api, ApiError, newId, passes } from './api.ts'
 import { assistantOf, contextFor } from './assistants.ts'
 import { cache } from './connection.ts'
 import { letters } from './letters.ts'
@@ -45,11 +45,11 @@ async function post(letter: Letter): Promise<{ run: string } | { refused: string
     void follow(letter.thread).then(() => requeue(letter.thread))
     return { run: made.run_id }
   } catch (error) {
-    if (!(error instanceof ApiError) || error.status >= 500 || error.status === 401) {
+    if (passes(error) || (error as ApiError).status === 401) {
       setTimeout(() => void outbox.flush(), 4000)
       return { later: true }
     }
-    return { refused: error.message }
+    return { refused: (error as ApiError).message }
   }
 }
 

@@ -1,6 +1,6 @@
 import { effect } from '@preact/signals'
 import { IconButton } from '../ui/button.tsx'
-import { Toasts } from '../ui/toast.tsx'
+import { Toasts, toast } from '../ui/toast.tsx'
 import { drawer } from './drawer.ts'
 import { commands, FEATURES, Slot } from './feature.ts'
 import { pressed } from './keys.ts'
@@ -43,7 +43,7 @@ export function Shell() {
               aria-expanded={drawer.value}
               onClick={() => (drawer.value = !drawer.value)}
             />
-            <h1>{title.value || (known ? common('untitled') : t('unknown'))}</h1>
+            <h1 dir="auto">{title.value || (known ? common('untitled') : t('unknown'))}</h1>
             <div class="head-actions">
               <Slot name="header" thread={id} />
             </div>
@@ -79,5 +79,8 @@ export function begin(): void {
     event.preventDefault()
     command.run()
   })
+  addEventListener('vite:preloadError', () =>
+    toast(common('outdated'), { action: { label: common('reload'), run: () => location.reload() } }),
+  )
   for (const feature of FEATURES) feature.start?.()
 }

@@ -2,6 +2,7 @@
  * deleted or put away has none while it is. */
 
 import { computed, effect, signal } from '@preact/signals'
+import { tab } from '../core/keeper.ts'
 import { beside, moved, opened } from '../core/tabs.ts'
 import { archivedAt } from './list.ts'
 import { current, open, route, type Route } from './route.ts'
@@ -9,7 +10,7 @@ import { hidden, rows } from './rows.ts'
 import { thread } from './threads.ts'
 
 const KEY = 'threadmill.tabs'
-const all = signal<readonly string[]>(JSON.parse(sessionStorage.getItem(KEY) ?? '[]'))
+const all = signal<readonly string[]>(tab.read(KEY, []))
 const wide = signal(true) // on a narrow window the drawer does it
 
 function there(id: string): boolean {
@@ -56,5 +57,5 @@ export function keepTabs(): void {
     })
     last = route.value
   })
-  effect(() => sessionStorage.setItem(KEY, JSON.stringify(all.value)))
+  effect(() => tab.set(KEY, JSON.stringify(all.value)))
 }

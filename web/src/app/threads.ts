@@ -1,9 +1,10 @@
 /** Threads that are looked at: what is kept here at once, then what the server says, then every event. */
 
 import { computed, effect, signal, type Signal } from '@preact/signals'
+import { tab } from '../core/keeper.ts'
 import { apply, EMPTY, type View } from '../core/view.ts'
 import type { Envelope, QueuedRun, Snapshot } from '../core/wire.ts'
-import { api, ApiError } from './api.ts'
+import { api, ApiError, passes } from './api.ts'
 import { cache, connection, link } from './connection.ts'
 import { lettersOf } from './letters.ts'
 import { current, route } from './route.ts'
@@ -94,7 +95,7 @@ export async function refresh(id: string): Promise<boolean> {
   } catch (error) {
     const missing = error instanceof ApiError && (error.status === 404 || error.status === 422)
     if (missing) now.value = { ...now.value, known: lettersOf(id).length || route.value.fresh ? 'new' : 'gone' }
-    else if (!(error instanceof ApiError)) void retryLater(id)
+    else if (passes(error)) void retryLater(id)
     return false
   }
 }
@@ -106,8 +107,9 @@ async function retryLater(id: string): Promise<void> {
   waiting.add(id)
   await new Promise<void>((resolve) => {
     const timer = setTimeout(done, 3000)
+    const before = link.peek()
     const end = effect(() => {
-      if (link.value.phase === 'open') queueMicrotask(done)
+      if (link.value !== before && link.value.phase === 'open') queueMicrotask(done)
     })
     function done(): void {
       clearTimeout(timer)
@@ -116,7 +118,8 @@ async function retryLater(id: string): Promise<void> {
     }
   })
   waiting.delete(id)
-  if (current.value === id) void follow(id)
+  if (following.has(id)) void refresh(id)
+  else if (current.value === id) void follow(id)
 }
 
 /** Events are applied once for each frame that is painted, however many came. */
@@ -173,21 +176,13 @@ addEventListener('pagehide', () => {
   flush()
   const now = thread(current.peek()).peek()
   if (now.known !== 'live' || now.view.in_flight === null) return
-  try {
-    sessionStorage.setItem(LEFT, JSON.stringify({ id: current.peek(), thread: now, at: Date.now() }))
-  } catch {
-    // it is too much, or there is no such storage
-  }
+  tab.set(LEFT, JSON.stringify({ id: current.peek(), thread: now, at: Date.now() }))
 })
 
 function left(id: string): Kept | undefined {
-  try {
-    const kept = JSON.parse(sessionStorage.getItem(LEFT) ?? '{}')
-    sessionStorage.removeItem(LEFT)
-    return kept.id === id ? kept : undefined
-  } catch {
-    return undefined
-  }
+  const kept = tab.read<(Kept & { id: string }) | null>(LEFT, null)
+  tab.set(LEFT, null)
+  return kept?.id === id ? kept : undefined
 }
 
 /** It is not there any more. */

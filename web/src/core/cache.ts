@@ -12,7 +12,7 @@ export class Cache {
 
   constructor(name: string, failed: (error: unknown) => void = () => {}) {
     this.failed = failed
-    this.database = typeof indexedDB === 'undefined' ? null : opened(name)
+    this.database = 'indexedDB' in globalThis ? opened(name) : null
     this.database?.catch((error) => this.broken(error))
   }
 

@@ -28,7 +28,7 @@ export class Link {
         listener?.gone()
       }
     }
-    this.say = (worker && shared(worker, tab, hear)) ?? alone(url, hear)
+    this.say = (worker && shared(worker, url, tab, hear)) ?? alone(url, hear)
   }
 
   start(token: string | null): void {
@@ -50,7 +50,7 @@ export class Link {
   }
 }
 
-function shared(worker: () => SharedWorker, tab: string, hear: (told: Told) => void): ((said: Said) => void) | null {
+function shared(worker: () => SharedWorker, url: string, tab: string, hear: (told: Told) => void): ((said: Said) => void) | null {
   // Without locks, as on a page without https, the worker could not know that a tab is gone.
   if (!('SharedWorker' in globalThis) || navigator.locks === undefined) return null
   let port: MessagePort
@@ -61,13 +61,23 @@ function shared(worker: () => SharedWorker, tab: string, hear: (told: Told) => v
   }
   port.onmessage = (event) => hear(event.data as Told)
   let early: Said[] | null = []
-  // Held until the tab is gone, however it goes; the worker waits for it, so it must be ours first.
-  void navigator.locks.request(tab, () => {
-    for (const said of early ?? []) port.postMessage(said)
+  let say = (said: Said): void => port.postMessage(said)
+  const begin = (): void => {
+    early?.forEach(say)
     early = null
+  }
+  const held = (): Promise<never> => {
+    begin()
     return new Promise(() => {})
+  }
+  // Held until the tab is gone, however it goes; the worker waits for it, so it must be ours first. Who blocks cookies
+  // has no locks either.
+  navigator.locks.request(tab, held).catch(() => {
+    port.close()
+    say = alone(url, hear)
+    begin()
   })
-  return (said) => (early ? early.push(said) : port.postMessage(said))
+  return (said) => (early ? early.push(said) : say(said))
 }
 
 function alone(url: string, hear: (told: Told) => void): (said: Said) => void {

@@ -53,6 +53,7 @@ function update(made: Library, box: HTMLElement, before: Shown, text: string): S
   for (const old of before.nodes.slice(same)) old.remove()
   const added = blocks.slice(same).map((one) => {
     const node = document.createElement('div')
+    node.dir = 'auto'
     node.append(made.rendered(one, ours))
     for (const head of node.querySelectorAll('.code-head')) head.append(copyOf(head))
     for (const image of node.querySelectorAll('img')) enlargeable(image)

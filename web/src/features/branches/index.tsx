@@ -11,6 +11,7 @@ import { rows } from '../../app/rows.ts'
 import { run } from '../../app/runs.ts'
 import { thread } from '../../app/threads.ts'
 import { common } from '../../app/words.ts'
+import { tab } from '../../core/keeper.ts'
 import { reworded, type Choice } from '../../core/branches.ts'
 import type { Said } from '../../core/turns.ts'
 import type { Row } from '../../core/wire.ts'
@@ -21,12 +22,18 @@ import './branches.css'
 import { choose, ready, source, start, waysOf } from './path.ts'
 import { t } from './words.ts'
 
-/** Kept here, as a turn that is scrolled out of sight is not in the page. */
-const editing = signal<{ message: string; text: string } | null>(null)
+const EDITS = 'threadmill.edits'
+/** By thread. Kept here, as a turn that is scrolled out of sight is not in the page, and by the tab, over a reload. */
+const edits = signal<Record<string, { message: string; text: string }>>(tab.read(EDITS, {}))
 /** The button that was pressed is gone with its version: the one in its place gets the focus. */
 let focusOn: { message: string; step: number } | null = null
 
 const GLANCE = 60 // ms
+
+function edit(id: string, what: { message: string; text: string } | null): void {
+  const { [id]: _, ...others } = edits.peek()
+  edits.value = what === null ? others : { ...others, [id]: what }
+}
 
 const failed = (error: Error): void => toast(error.message)
 
@@ -38,12 +45,12 @@ function Actions({ thread: id, said }: { thread: string; said: Said }) {
   const { from, checkpoint } = found
   const again = () => void run(id, { input: null, checkpoint_id: from }).catch(failed)
   const fork = () => void forked(id, checkpoint).catch(failed)
-  if (human && editing.value?.message === said.key) return <Rewrite thread={id} said={said} from={from!} />
+  if (human && edits.value[id]?.message === said.key) return <Rewrite thread={id} said={said} from={from!} />
   const hint = ready.value ? {} : { disabled: true, title: t('busy') }
   return (
     <>
       {human && from && said.text && (
-        <IconButton icon="edit" label={t('edit')} {...hint} onClick={() => (editing.value = { message: said.key, text: said.text })} />
+        <IconButton icon="edit" label={t('edit')} {...hint} onClick={() => edit(id, { message: said.key, text: said.text })} />
       )}
       {said.kind === 'ai' && from && <IconButton icon="retry" label={t('again')} {...hint} onClick={again} />}
       <IconButton icon="branch" label={t('fork')} {...hint} onClick={fork} />
@@ -88,15 +95,15 @@ function Versions({ thread: id, message, choice }: { thread: string; message: st
 function Rewrite({ thread: id, said, from }: { thread: string; said: Said; from: string }) {
   const box = useRef<HTMLTextAreaElement>(null)
   useEffect(() => box.current?.focus(), [])
-  const text = editing.value!.text
+  const { text } = edits.value[id]!
   const submit = () => {
     if (!ready.value || !text.trim()) return
-    editing.value = null
+    edit(id, null)
     void send(id, reworded(said.message!.content, text.trim()), text.trim(), { checkpoint_id: from })
   }
   const key = (event: KeyboardEvent) => {
     if (event.isComposing || event.keyCode === 229) return
-    if (event.key === 'Escape') editing.value = null
+    if (event.key === 'Escape') edit(id, null)
     else if (event.key === 'Enter' && !event.shiftKey) submit()
     else return
     event.preventDefault()
@@ -113,13 +120,14 @@ function Rewrite({ thread: id, said, from }: { thread: string; said: Said; from:
       <textarea
         ref={box}
         aria-label={t('editing')}
+        dir="auto"
         value={text}
-        onInput={(event) => (editing.value = { message: said.key, text: event.currentTarget.value })}
+        onInput={(event) => edit(id, { message: said.key, text: event.currentTarget.value })}
         onKeyDown={key}
       />
       <div class="rewrite-row">
         <span class="hint">{ready.value ? t('kept') : t('busy')}</span>
-        <Button onClick={() => (editing.value = null)}>{common('cancel')}</Button>
+        <Button onClick={() => edit(id, null)}>{common('cancel')}</Button>
         <Button kind="main" type="submit" disabled={!ready.value || !text.trim()}>
           {t('resend')}
         </Button>
@@ -205,6 +213,7 @@ export const feature: Feature = {
   commands: [{ id: MAP, title: () => t(wanted.value ? 'hide' : 'show'), run: () => toggle(MAP), when: () => !route.value.fresh }],
   start: () => {
     start()
+    effect(() => tab.set(EDITS, JSON.stringify(edits.value)))
     effect(() => {
       if (wanted.value && loaded.peek() === null) void import('./map.tsx').then((one) => (loaded.value = one))
     })

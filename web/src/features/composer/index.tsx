@@ -7,6 +7,7 @@ import { send } from '../../app/outbox.ts'
 import { current, settled } from '../../app/route.ts'
 import { stop } from '../../app/runs.ts'
 import { thread } from '../../app/threads.ts'
+import { browser } from '../../core/keeper.ts'
 import { contentOf } from '../../core/pictures.ts'
 import { IconButton } from '../../ui/button.tsx'
 import { toast } from '../../ui/toast.tsx'
@@ -17,12 +18,11 @@ const TALLEST = 240
 const STEERS = 'threadmill.steers'
 
 /** What becomes of a message that is sent while an answer is written: it joins it, or waits. */
-const steers = signal(localStorage.getItem(STEERS) !== null)
+const steers = signal(browser.get(STEERS) !== null)
 
 function choose(joins: boolean): void {
   steers.value = joins
-  if (joins) localStorage.setItem(STEERS, '1')
-  else localStorage.removeItem(STEERS)
+  browser.set(STEERS, joins ? '1' : null)
 }
 
 function Composer({ thread: id }: { thread: string }) {
@@ -80,6 +80,7 @@ function Composer({ thread: id }: { thread: string }) {
         aria-label={t('write')}
         aria-describedby="composer-hint"
         placeholder={t('placeholder')}
+        dir="auto"
         value={text}
         onInput={(event) => write(id, event.currentTarget.value)}
         onKeyDown={key}

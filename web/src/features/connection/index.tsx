@@ -1,7 +1,7 @@
 import { useSignal, useSignalEffect } from '@preact/signals'
 import { useEffect } from 'preact/hooks'
-import { logIn, refused } from '../../app/api.ts'
-import { cacheBroken, link, wake } from '../../app/connection.ts'
+import { logIn, refused, token } from '../../app/api.ts'
+import { cacheBroken, connection, link, wake } from '../../app/connection.ts'
 import type { Feature } from '../../app/feature.ts'
 import { listKnown } from '../../app/rows.ts'
 import { Button } from '../../ui/button.tsx'
@@ -58,12 +58,13 @@ function Login() {
   const value = useSignal('')
   const enter = (event: Event) => {
     event.preventDefault()
-    logIn(value.value.trim())
-    location.reload()
+    const given = value.value.trim()
+    if (logIn(given)) location.reload()
+    else connection.start(given || null) // a reload would forget it
   }
   return (
     <form class="banner login" onSubmit={enter}>
-      <span>{t('login')}</span>
+      <span role="status">{t(token.value ? 'wrong' : 'login')}</span>
       <input
         type="password"
         autocomplete="current-password"

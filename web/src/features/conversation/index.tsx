@@ -57,6 +57,18 @@ function Log({ id, list }: { id: string; list: ReturnType<typeof turns> }) {
   const away = useSignal(!stuck.current)
   const view = useTurns(box, list)
 
+  const latest = () => {
+    stuck.current = true
+    aim.current = null
+    places.delete(id)
+    view.to(list.length - 1, 'end')
+    follow()
+  }
+  // Who says something wants to see it, and what comes of it.
+  const own = list.findLast((one) => one.letter?.state === 'new')?.key
+  useLayoutEffect(() => {
+    if (own !== undefined) latest()
+  }, [own])
   const follow = () => {
     const element = box.current!
     if (stuck.current) element.scrollTop = element.scrollHeight
@@ -101,13 +113,6 @@ function Log({ id, list }: { id: string; list: ReturnType<typeof turns> }) {
     const turn = list[first?.index ?? -1]?.key
     if (stuck.current) places.delete(id)
     else if (first && turn && !aim.current) places.set(id, { turn, above: element.scrollTop - first.start })
-  }
-  const latest = () => {
-    stuck.current = true
-    aim.current = null
-    places.delete(id)
-    view.to(list.length - 1, 'end')
-    follow()
   }
   const speaking = list.some((one) => one.live)
   return (

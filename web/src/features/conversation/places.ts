@@ -1,5 +1,7 @@
 /** Where one was in each conversation that one has left in its middle; those left at their end follow it. */
 
+import { tab } from '../../core/keeper.ts'
+
 /** A turn, and how far it reaches above the upper edge: heights are only known of what was seen. */
 export interface Place {
   turn: string
@@ -7,13 +9,13 @@ export interface Place {
 }
 
 const KEY = 'threadmill.turns'
-const kept = new Map<string, Place>(JSON.parse(sessionStorage.getItem(KEY) ?? '[]'))
+const kept = new Map<string, Place>(tab.read(KEY, []))
 
 let storing = 0
 
 function store(): void {
   clearTimeout(storing)
-  storing = window.setTimeout(() => sessionStorage.setItem(KEY, JSON.stringify([...kept].slice(-50))), 150)
+  storing = window.setTimeout(() => tab.set(KEY, JSON.stringify([...kept].slice(-50))), 150)
 }
 
 export const places = {

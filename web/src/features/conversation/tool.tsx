@@ -1,5 +1,6 @@
 import { useSignal } from '@preact/signals'
 import { useEffect } from 'preact/hooks'
+import { serverNow } from '../../app/api.ts'
 import { veiled } from '../../core/secrets.ts'
 import { plain, type Step } from '../../core/turns.ts'
 import { CopyButton } from '../../ui/copy.tsx'
@@ -51,11 +52,11 @@ const seen = new Map<string, number>() // of calls that ended before one's eyes:
 export const seconds = (ms: number): string => (ms / 1000).toFixed(1)
 
 function Took({ thread, step }: { thread: string; step: Step }) {
-  const now = useSignal(Date.now())
+  const now = useSignal(serverNow())
   const running = step.status === 'running' && step.live
   useEffect(() => {
     if (!running) return
-    const timer = setInterval(() => (now.value = Date.now()), 500)
+    const timer = setInterval(() => (now.value = serverNow()), 500)
     return () => clearInterval(timer)
   }, [running === null])
   const id = step.call.id

@@ -39,7 +39,7 @@ export class Turn extends Component<Props> {
           </details>
         )}
         <Pictures sources={said.images} />
-        {said.text && (human ? <p class="words">{said.text}</p> : <Markdown text={said.text} live={said.live} />)}
+        {said.text && (human ? <p class="words" dir="auto">{said.text}</p> : <Markdown text={said.text} live={said.live} />)}
         {said.steps.map((one) => (
           <ToolCard key={one.call.id} thread={thread} step={one} />
         ))}

@@ -8,6 +8,7 @@ import type { Interrupt, Json } from '../../core/wire.ts'
 import { Button } from '../../ui/button.tsx'
 import { Input } from '../../ui/field.tsx'
 import { toast } from '../../ui/toast.tsx'
+import { begin, begun, forget } from './begun.ts'
 import './interrupts.css'
 import { questionOf, type Choice } from './question.ts'
 import { Step } from './step.tsx'
@@ -19,24 +20,22 @@ function Questions({ thread: id }: { thread: string }) {
     const { view } = thread(id).value
     return view.in_flight === null ? view.interrupts : []
   })
-  const answers = useSignal<Record<string, Json>>({})
   const busy = useSignal(false)
-  const open = state.value.filter((one) => !(one.interrupt_id in answers.value))
-  if (!open.length) return null
-  const first = open[0]!
+  const left = state.value.filter((one) => !begun(one).answer)
+  const open = left.length ? left : state.value // those that were asked with them are gone
+  const first = open[0]
+  if (first === undefined) return null
   const answer = async (value: Json) => {
-    const all = { ...answers.value, [first.interrupt_id]: value }
-    if (open.length > 1) {
-      answers.value = all
-      return
-    }
+    if (open.length > 1) return begin(first, { answer: { value } })
+    const asked = state.value
+    const resume = Object.fromEntries(asked.map((one) => [one.interrupt_id, one === first ? value : begun(one).answer!.value]))
     busy.value = true
     try {
-      await run(id, { command: { resume: all }, strict_resume: true })
+      await run(id, { command: { resume }, strict_resume: true })
+      forget(asked)
     } catch (error) {
       toast(String((error as Error).message))
     }
-    answers.value = {}
     busy.value = false
   }
   const all = state.value.length
@@ -54,9 +53,9 @@ function Questions({ thread: id }: { thread: string }) {
 function One({ asked, busy, answer }: { asked: Interrupt; busy: boolean; answer: (value: Json) => void }) {
   const { title, details, choices } = questionOf(asked.value)
   const only = choices.length === 1 ? choices[0]! : null
-  const chosen = useSignal<Choice | null>(only?.fields.length ? only : null)
+  const chosen = only?.fields.length ? only : choices.find((one) => one.id === begun(asked).choice)
   const choose = (one: Choice) => {
-    if (one.fields.length) chosen.value = one
+    if (one.fields.length) begin(asked, { choice: one.id, fields: {} })
     else answer(one.answer({}))
   }
   return (
@@ -75,7 +74,7 @@ function One({ asked, busy, answer }: { asked: Interrupt; busy: boolean; answer:
               key={one.id}
               kind={place === 0 ? 'main' : one.id === 'reject' ? 'danger' : 'plain'}
               disabled={busy}
-              aria-expanded={one.fields.length ? chosen.value?.id === one.id : undefined}
+              aria-expanded={one.fields.length ? chosen?.id === one.id : undefined}
               onClick={() => choose(one)}
             >
               {nameOf(one.id)}
@@ -83,7 +82,7 @@ function One({ asked, busy, answer }: { asked: Interrupt; busy: boolean; answer:
           ))}
         </div>
       )}
-      {chosen.value && <Form key={chosen.value.id} choice={chosen.value} busy={busy} answer={answer} />}
+      {chosen && <Form key={chosen.id} asked={asked} choice={chosen} busy={busy} answer={answer} />}
     </>
   )
 }
@@ -91,8 +90,9 @@ function One({ asked, busy, answer }: { asked: Interrupt; busy: boolean; answer:
 const nameOf = (id: string): string =>
   ['approve', 'reject', 'edit', 'respond'].includes(id) ? t(id as 'approve') : id
 
-function Form({ choice, busy, answer }: { choice: Choice; busy: boolean; answer: (value: Json) => void }) {
-  const values = useSignal<Record<string, Written>>(Object.fromEntries(choice.fields.map((one) => [one.name, written(one, one.value)])))
+function Form({ asked, choice, busy, answer }: { asked: Interrupt; choice: Choice; busy: boolean; answer: (value: Json) => void }) {
+  const given = Object.fromEntries(choice.fields.map((one) => [one.name, written(one, one.value)]))
+  const values: Record<string, Written> = { ...given, ...begun(asked).fields }
   const wrong = useSignal<Record<string, string>>({})
   const submit = (event: Event) => {
     event.preventDefault()
@@ -100,7 +100,7 @@ function Form({ choice, busy, answer }: { choice: Choice; busy: boolean; answer:
     wrong.value = {}
     for (const one of choice.fields) {
       try {
-        told[one.name] = read(one, values.value[one.name]!)
+        told[one.name] = read(one, values[one.name]!)
       } catch {
         wrong.value = { ...wrong.value, [one.name]: t('wrong') }
       }
@@ -114,8 +114,8 @@ function Form({ choice, busy, answer }: { choice: Choice; busy: boolean; answer:
           key={one.name}
           field={one}
           label={one.name === 'answer' || one.name === 'response' ? t('answer') : one.label}
-          value={values.value[one.name]!}
-          set={(value) => (values.value = { ...values.value, [one.name]: value })}
+          value={values[one.name]!}
+          set={(value) => begin(asked, { fields: { ...begun(asked).fields, [one.name]: value } })}
           wrong={wrong.value[one.name]}
         />
       ))}

@@ -2,13 +2,14 @@ import { effect, signal } from '@preact/signals'
 import { logIn, token } from '../../app/api.ts'
 import type { Feature } from '../../app/feature.ts'
 import { language, speak, type Language } from '../../app/lang.ts'
+import { browser } from '../../core/keeper.ts'
 import { Button } from '../../ui/button.tsx'
 import { t } from './words.ts'
 
 const THEMES = ['system', 'light', 'dark'] as const
 type Theme = (typeof THEMES)[number]
 const KEY = 'threadmill.theme'
-const kept = localStorage.getItem(KEY)
+const kept = browser.get(KEY)
 const theme = signal<Theme>(THEMES.find((one) => one === kept) ?? 'system')
 
 effect(() => {
@@ -17,7 +18,7 @@ effect(() => {
 
 function choose(wanted: Theme): void {
   theme.value = wanted
-  localStorage.setItem(KEY, wanted)
+  browser.set(KEY, wanted)
 }
 
 function Settings() {

@@ -102,7 +102,7 @@ function Tab({ id, here, reached }: { id: string; here: boolean; reached: boolea
       onDragOver={over}
       onDragEnd={() => (dragged = null)}
     >
-      <span class="tab-title">{titleOf(id)}</span>
+      <span class="tab-title" dir="auto">{titleOf(id)}</span>
       {state && <Mark state={state} short />}
       <span
         class="tab-close"

@@ -17,6 +17,8 @@ const LONG_PRESS = 400 // ms; Android has its own menu after 500
 
 /** The one that gets a new name. */
 export const naming = signal<string | null>(null)
+/** The box is gone with the new name: the link in its place gets the focus. */
+let focusOn: string | null = null
 
 const actsOn = (row: Row): Act[] => [
   { label: t('rename'), icon: 'edit', run: () => (naming.value = row.thread_id) },
@@ -80,9 +82,15 @@ function Link({ row, state, here, onOpen }: Omit<Props, 'start'> & { state: Stat
     }, LONG_PRESS)
   }
   const release = () => clearTimeout(pressing.current)
-  useEffect(() => release, [])
+  const link = useRef<HTMLAnchorElement>(null)
+  useEffect(() => {
+    if (focusOn === id) link.current?.focus()
+    if (focusOn === id) focusOn = null
+    return release
+  }, [])
   return (
     <a
+      ref={link}
       class="side-link"
       href={new URL(`t/${id}`, BASE).href}
       aria-current={here ? 'page' : undefined}
@@ -111,7 +119,7 @@ function swallow(): void {
 function Words({ row, state }: { row: Row; state: State | null }) {
   return (
     <>
-      <span class="side-title">{titleOf(row)}</span>
+      <span class="side-title" dir="auto">{titleOf(row)}</span>
       {archivedAt(row) > 0 && <Icon name="archive" />}
       {state && <Mark state={state} />}
     </>
@@ -134,12 +142,13 @@ function Naming({ row }: { row: Row }) {
       ref={box}
       class="side-name"
       aria-label={t('name')}
-      value={row.title ?? ''}
+      defaultValue={row.title ?? ''}
       onBlur={() => finish(true)}
       onKeyDown={(event) => {
         if (event.isComposing) return
-        if (event.key === 'Enter') finish(true)
-        if (event.key === 'Escape') finish(false)
+        if (event.key !== 'Enter' && event.key !== 'Escape') return
+        focusOn = row.thread_id
+        finish(event.key === 'Enter')
       }}
     />
   )
