@@ -67,6 +67,17 @@ async def test_updates_name_the_node(http: httpx.AsyncClient, thread: str) -> No
     )
 
 
+async def test_what_a_node_returned_is_told_with_the_id_it_keeps(http: httpx.AsyncClient, thread: str) -> None:
+    modes = ["updates", "tasks", "debug"]
+    read = await run(http, thread, "echo", input=HI, stream_mode=modes)
+    (update,) = only(read, "updates")
+    results = [task["result"] for task in only(read, "tasks") if "result" in task]
+    results += [told["payload"]["result"] for told in only(read, "debug") if told["type"] == "task_result"]
+    state = (await http.get(f"/threads/{thread}/state")).json()["values"]
+    answer = state["messages"][-1]["id"]
+    assert [one["messages"][0]["id"] for one in (update["say"], *results)] == [answer] * 3
+
+
 async def test_messages_accumulate_token_by_token(http: httpx.AsyncClient, thread: str) -> None:
     _, about, *partials = await run(http, thread, "chat", input=HI, stream_mode="messages")
     assert about.event == "messages/metadata"

@@ -14,7 +14,6 @@ import contextlib
 import json
 import random
 import threading
-import uuid
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -23,7 +22,6 @@ from functools import partial
 from itertools import islice
 from typing import Any, TypeVar, cast
 
-from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph._internal._constants import CONFIG_KEY_RUNTIME
 from langgraph.checkpoint.base import (
@@ -47,6 +45,7 @@ from threadmill_checkpoints.database import Database, DatabaseError, Row, Tx
 from threadmill_checkpoints.saver import blobs, deltas, forks, heads, memories, pruning, rows
 from threadmill_checkpoints.saver.blobs import Reader
 from threadmill_checkpoints.saver.forks import View
+from threadmill_checkpoints.saver.named import give_ids
 from threadmill_checkpoints.saver.parts import Part, packed
 from threadmill_checkpoints.saver.states import THREADS, Apart, Memory, learn, put_together, take_apart
 from threadmill_checkpoints.serde import Serializer
@@ -273,7 +272,7 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         run_id = at.get("run_id")
         if not task_path.endswith(START):  # what came in keeps what it has
             for _, value in writes:
-                _give_ids(value)
+                give_ids(value)
         found = [
             (WRITES_IDX_MAP.get(channel, index), channel, packed(self.serde, value))
             for index, (channel, value) in enumerate(writes)
@@ -502,11 +501,3 @@ class SqliteSaver(BaseCheckpointSaver[str]):
             if channel in seeds:
                 history[channel]["seed"] = seeds[channel]
         return history
-
-
-def _give_ids(value: Any) -> None:
-    """Messages of a task get theirs when it ends, as when LangGraph streams them: who reads the state while others of
-    the superstep are at work sees those that stay."""
-    for one in value if isinstance(value, list) else [value]:
-        if isinstance(one, BaseMessage) and one.id is None:
-            one.id = str(uuid.uuid4())

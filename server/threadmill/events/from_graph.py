@@ -20,6 +20,7 @@ from threadmill.events.event import CHECKPOINT, INPUT, STOPPED
 from threadmill.events.questions import COPIED, Questions
 from threadmill.events.tools import ToolCalls
 from threadmill.jsonable import dumps
+from threadmill_checkpoints.saver.named import give_ids
 
 Namespace = tuple[str, ...]
 MODES = (
@@ -102,8 +103,11 @@ class Tap:
             elif mode == "updates" and isinstance(payload, dict) and INTERRUPT in payload:
                 self.paused = True
                 self.interrupts.extend(payload[INTERRUPT])
-        if mode == "updates" and isinstance(payload, dict) and INTERRUPT in payload:
-            self._ask(namespace, payload[INTERRUPT])
+        if mode == "updates" and isinstance(payload, dict):
+            if INTERRUPT in payload:
+                self._ask(namespace, payload[INTERRUPT])
+            else:
+                _name(payload)
         if mode in ALWAYS or (mode in self._modes and (self._subgraphs or not namespace)):
             self._tell(mode, namespace, data or self._encode(mode, payload))
 
@@ -181,6 +185,14 @@ class Tap:
         namespace = get_config()["configurable"].get("checkpoint_ns", "").split(NS_SEP)[:-1]
         self((tuple(namespace), "custom", payload))
         self.tools.progress(payload)
+
+
+def _name(updates: dict[str, Any]) -> None:
+    """What a task returned is told first as `updates`, before it is part of the state: with the ids it keeps there."""
+    for update in updates.values():
+        for part in update if isinstance(update, list) else [update]:
+            for value in part.values() if isinstance(part, dict) else [part]:
+                give_ids(value)
 
 
 def _checkpoint(payload: Any) -> dict[str, Any]:
