@@ -44,6 +44,7 @@ T = TypeVar("T")
 logger = structlog.get_logger("threadmill.runtime")
 
 STOP_S = 10.0  # how long a delete or a cancel that waits gives a run to end
+SEEN_S = 1.0  # how long one that does not wait gives it all the same: who looks next sees what came of it
 
 
 @dataclass(frozen=True, slots=True)

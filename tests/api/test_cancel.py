@@ -8,7 +8,7 @@ import httpx
 import pytest
 from langgraph_sdk.client import LangGraphClient
 from langgraph_sdk.errors import NotFoundError
-from serving import Server, progressed, status_is, until
+from serving import Server, progressed, until
 
 pytestmark = pytest.mark.anyio
 
@@ -58,14 +58,14 @@ async def test_a_rolled_back_run_never_happened(client: LangGraphClient, thread:
     assert len(await client.runs.list(thread)) == 1
 
 
-async def test_cancel_answers_at_once_or_after_the_end(
+async def test_cancel_answers_when_the_run_has_ended(
     client: LangGraphClient, http: httpx.AsyncClient, thread: str
 ) -> None:
     run = await start(client, thread)
     path = f"/threads/{thread}/runs/{run}"
-    at_once = await http.post(f"{path}/cancel")
-    assert (at_once.status_code, at_once.content) == (202, b"")
-    await status_is(client, thread, run, "interrupted")
+    brief = await http.post(f"{path}/cancel")
+    assert (brief.status_code, brief.content) == (202, b"")
+    assert (await client.runs.get(thread, run))["status"] == "interrupted"
     other = (await client.threads.create())["thread_id"]
     run = await start(client, other)
     waited = await http.post(f"/threads/{other}/runs/{run}/cancel?wait=1&action=interrupt")
@@ -159,7 +159,7 @@ async def test_many_runs_are_cancelled_together(client: LangGraphClient, http: h
     response = await http.post("/runs/cancel", json=body)
     assert (response.status_code, response.content) == (204, b"")
     for run in (running, waiting):
-        assert await status_is(client, thread, run, "interrupted", "success", "error") == "interrupted"
+        assert (await client.runs.get(thread, run))["status"] == "interrupted"
     assert (await http.post("/runs/cancel", json=body)).status_code == 404
     assert (await http.post("/runs/cancel", json={})).status_code == 422
 

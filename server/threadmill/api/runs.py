@@ -1,5 +1,6 @@
 """/threads/{id}/runs and /runs: create, wait, stream, join, cancel."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -18,7 +19,7 @@ from threadmill.jsonable import dumps
 from threadmill.runs import run as runs
 from threadmill.runs.run import FIELDS, NEVER_SET, Action, Run, shown
 from threadmill.runs.submit import Request, Submitted
-from threadmill.runtime import Runtime
+from threadmill.runtime import SEEN_S, STOP_S, Runtime
 from threadmill.scope import ALL, Scope
 from threadmill.signals import Waiter
 from threadmill.streaming import sse, wait
@@ -144,9 +145,10 @@ async def cancel(
     await _find(here, me, "update", thread_id, run_id)
     if not await here.cancel(thread_id, [run_id], _action(action), f"{action} requested for run {run_id}"):
         raise NotFound(GONE)
-    if waits not in ("1", "true", "True"):
+    waited = waits in ("1", "true", "True")
+    await here.ended(run_id, STOP_S if waited else SEEN_S)
+    if not waited:
         return Response(status_code=202)
-    await here.ended(run_id)
     location = f"/threads/{thread_id}/runs/{run_id}"
     return json({}, headers={"location": f"{location}/join", "content-location": location})
 
@@ -205,8 +207,10 @@ async def cancel_many(body: Cancel, here: Here, me: Me, action: Ending = "interr
     )
     if not chosen:
         raise NotFound(GONE)
+    reason, stopped = f"{action} requested via POST /runs/cancel", []
     for thread_id, run_ids in chosen.items():
-        await here.cancel(thread_id, run_ids, _action(action), f"{action} requested via POST /runs/cancel")
+        stopped += await here.cancel(thread_id, run_ids, _action(action), reason)
+    await asyncio.gather(*(here.ended(one.run_id, SEEN_S) for one in stopped if one.status == "running"))
     return Response(status_code=204)
 
 
