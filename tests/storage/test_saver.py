@@ -241,6 +241,15 @@ async def test_what_runs_wrote_is_deleted_and_nothing_else(saver: SqliteSaver) -
     assert len(result(saver.database.query(lambda tx: tx.all("SELECT * FROM writes")))) == 1
 
 
+async def test_of_a_thread_without_a_root_graph_the_newest_of_each_namespace_is_kept(saver: SqliteSaver) -> None:
+    newest = set[str]()
+    for ns in ("one", "two"):
+        first = await saver.aput(place("t", ns), checkpoint({"n": 1}), {}, {})
+        newest.add((await saver.aput(first, checkpoint({"n": 2}), {}, {}))["configurable"]["checkpoint_id"])
+    await saver.aprune(["t"])
+    assert {found.checkpoint["id"] for found in await listed(saver)} == newest
+
+
 @pytest.mark.parametrize("key", ["it's", 'quo"te', "a.b", "$", "x') OR 1=1 --", "", "[0]", "ü", "a\x00b"])
 async def test_a_filter_finds_any_key_and_runs_none(saver: SqliteSaver, key: str) -> None:
     """See CVE-2025-67644: keys are data."""

@@ -77,6 +77,8 @@ def keep_latest(tx: Tx, thread_id: str, decode: Callable[[tuple[str, bytes]], An
     ends = {("", one) for one in roots}
     for one in roots:  # if only one is left, nobody has to tell its way from others
         ends |= {key for key in under(nested, parents, one) if key[0] or len(roots) > 1}
+    if not parents:  # nothing of the root graph tells which of them it needs
+        ends = set({row["checkpoint_ns"]: row["checkpoint_id"] for row in there}.items())
     kept = {(ns, at) for ns, end in ends for at in rebuilt_from(tx, thread_id, ns, end, decode)}
     doomed = [(row["checkpoint_ns"], row["checkpoint_id"]) for row in there if tuple(row)[:2] not in kept]
     forks.detach(tx, thread_id)  # they go on from what is now cut off

@@ -13,6 +13,9 @@ import { route } from './route.ts'
 import { assistantFor, leave, runOptions } from './runs.ts'
 import { follow, requeue, thread } from './threads.ts'
 
+/** After so long the run of a letter is known to a page that is connected; if it is not, it is gone. */
+const LATE_MS = 30_000
+
 export const outbox = new Outbox(cache, post, (now) => (letters.value = now))
 
 /** A message of a person: on its way at once, sent as soon as it can be. Who looks at an earlier checkpoint begins a run
@@ -74,8 +77,14 @@ function settle(letter: Letter): void {
   if (known !== 'live') return
   const active = queue.some((one) => one.run_id === letter.run)
   const ended = view.in_flight === null
-  const lost = letter.state === 'sent' && ended && letter.run !== undefined && !active && Date.now() - letter.at > 30_000
+  const lost = letter.state === 'sent' && ended && letter.run !== undefined && !active && Date.now() - letter.at >= LATE_MS
   if (lost || messages(view).some((one) => one.id === letter.id)) void outbox.drop(letter.id)
 }
 
-effect(() => letters.value.forEach(settle))
+let later: number | undefined
+
+effect(() => {
+  clearTimeout(later)
+  if (letters.value.length > 0) later = setTimeout(() => (letters.value = [...letters.value]), LATE_MS)
+  letters.value.forEach(settle)
+})

@@ -69,9 +69,9 @@ function Waiting({ id, run, first, last }: { id: string; run: QueuedRun; first: 
     void set(id, run, { position: Math.max(0, run.position! + step) })
   }
   const cancel = async () => {
-    await change(id, api(`${pathOf(id, run)}/cancel?wait=1`, { method: 'POST' }))
     const letter = letters.value.find((one) => one.run === run.run_id)
-    if (letter) await outbox.drop(letter.id)
+    if (letter) await outbox.drop(letter.id) // the server has it: a reload in between shows what it says
+    await change(id, api(`${pathOf(id, run)}/cancel?wait=1`, { method: 'POST' }))
   }
   return (
     <li data-run={run.run_id} ref={row}>
