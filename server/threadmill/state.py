@@ -27,6 +27,7 @@ from threadmill_checkpoints.database import Database, Tx
 from threadmill_checkpoints.saver import heads
 from threadmill_checkpoints.saver.sqlite import SqliteSaver
 from threadmill_checkpoints.sealing import CONTEXT, under
+from threadmill_checkpoints.serde import Unreadable
 
 logger = structlog.get_logger("threadmill.state")
 
@@ -36,6 +37,8 @@ NO_GRAPH = (
     "This operation requires a graph ID. Please ensure a run has been made for the thread or manually update the "
     "thread metadata (by setting the 'graph_id' field) before running this operation."
 )
+# What reducers raise over values that they cannot take: of a number where a list is meant, of a message without a role.
+REFUSALS = (TypeError, LookupError, AttributeError, ArithmeticError, NotImplementedError)
 EMPTY: dict[str, Any] = {
     "values": {},
     "next": [],
@@ -161,7 +164,9 @@ class States:
         )
 
     async def output(self, scope: Scope, thread_id: str, run_id: str) -> bytes:
-        """What `wait` answers for a run that ended before anybody waited: from its last checkpoint."""
+        """What `wait` answers for a run that ended before anybody waited: from its last checkpoint. Of a run that made
+        none, as one that was cancelled before it began, it is the state that it found.
+        """
         thread = await self.database.read(threads.get, scope, thread_id)
         if "graph_id" not in thread.metadata:
             return b"null"
@@ -172,7 +177,7 @@ class States:
                 if isinstance(output, dict) and not isinstance(graph.output_channels, str) and snapshot.interrupts:
                     output = {**output, "__interrupt__": list(snapshot.interrupts)}
                 return dumps(output)
-        return b"null"
+            return dumps(output_of(graph, (await graph.aget_state(config)).values))
 
     async def _read(
         self, thread: Thread, read: Callable[[Graph], Awaitable[T]], as_stored: Callable[[], Awaitable[T]]
@@ -200,11 +205,15 @@ class States:
                 cast("SqliteSaver", graph.checkpointer).about = self.graphs.about(thread.metadata["graph_id"], graph)
                 try:
                     config = await graph.abulk_update_state(self._config(thread, at), steps)
-                except InvalidUpdateError as error:
+                except Unreadable:
+                    raise
+                except (InvalidUpdateError, ValueError) as error:
                     raise BadRequest(str(error)) from error
+                except REFUSALS as error:
+                    raise BadRequest(f"{type(error).__name__}: {error}") from error
                 snapshot = await graph.aget_state(self._config(thread, Checkpoint()))
             await self.database.write(self._keep, thread_id, snapshot)
-        place = {key: config["configurable"].get(key) for key in ("thread_id", "checkpoint_ns", "checkpoint_id")}
+        place = _place(config) or {}
         return {"checkpoint": place, "configurable": place, "checkpoint_id": place["checkpoint_id"]}
 
     def _keep(self, tx: Tx, thread_id: str, snapshot: StateSnapshot) -> None:

@@ -121,6 +121,16 @@ async def test_a_waiting_run_can_be_cancelled(client: LangGraphClient, thread: s
 
 
 @pytest.mark.beyond_reference
+async def test_a_run_cancelled_before_it_began_returns_the_values_it_found(
+    client: LangGraphClient, thread: str
+) -> None:
+    for there in ({}, {"n": 1}):
+        run = await client.runs.create(thread, "counter", input={"limit": 1}, after_seconds=60)
+        await client.runs.cancel(thread, run["run_id"], wait=True)
+        assert await client.runs.join(thread, run["run_id"]) == there
+        await client.runs.wait(thread, "counter", input={})
+
+
 async def test_cancelling_a_queued_run_leaves_the_running_one_alone(client: LangGraphClient, thread: str) -> None:
     first = await client.runs.create(thread, "slow", input={"steps": 20, "delay": 0.02, "tag": "a"})
     await progressed(client, thread)

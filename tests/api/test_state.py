@@ -137,6 +137,42 @@ async def test_updating_as_an_unknown_node_is_refused(client: LangGraphClient, a
         await client.threads.update_state(asked, {"n": 1}, as_node="nonode")
 
 
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        ({"log": 5}, "can only concatenate list"),
+        ({"log": None}, "can only concatenate list"),
+    ],
+)
+async def test_an_update_that_a_reducer_cannot_take_is_refused(
+    client: LangGraphClient, http: httpx.AsyncClient, asked: str, values: Any, why: str
+) -> None:
+    before = await client.threads.get_state(asked)
+    body = {"values": values, "as_node": "propose"}
+    response = await http.post(f"/threads/{asked}/state", json=body)
+    assert (response.status_code, why in response.json()["detail"]) == (400, True)
+    assert await client.threads.get_state(asked) == before
+    born = await http.post("/threads", json={"metadata": {"graph_id": "hitl"}, "supersteps": [{"updates": [body]}]})
+    assert (born.status_code, why in born.json()["detail"]) == (201, True)
+
+
+@pytest.mark.parametrize("message", [{"role": "nobody", "content": "x"}, {"type": "human"}, 5])
+async def test_an_update_with_what_is_no_message_is_refused(
+    client: LangGraphClient, http: httpx.AsyncClient, thread: str, message: Any
+) -> None:
+    await client.runs.wait(thread, "echo", input={"messages": "hi"})
+    response = await http.post(f"/threads/{thread}/state", json={"values": {"messages": [message]}})
+    assert (response.status_code, "message" in response.json()["detail"].lower()) == (400, True)
+
+
+@pytest.mark.parametrize("namespace", ["nope", "nope:1", "approve:1|deeper:2"])
+async def test_an_update_of_an_unknown_subgraph_is_refused(http: httpx.AsyncClient, asked: str, namespace: str) -> None:
+    body = {"values": {"n": 1}, "checkpoint": {"checkpoint_ns": namespace}}
+    response = await http.post(f"/threads/{asked}/state", json=body)
+    assert response.status_code == 400
+    assert response.json()["detail"].startswith("Subgraph ")
+
+
 async def test_state_cannot_be_written_before_the_graph_is_known(client: LangGraphClient, thread: str) -> None:
     with pytest.raises(BadRequestError, match="has no assigned graph ID"):
         await client.threads.update_state(thread, {"n": 1})
