@@ -5,7 +5,7 @@ them in the same transaction (`put`).
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass
 from typing import Any, Self
 
@@ -147,8 +147,17 @@ def _namespace(tx: Tx, reader: Reader, thread_id: str, task_id: str, interrupt_i
 
 
 def _stands(tx: Tx, thread_id: str, one: Pending) -> bool:
-    """False when the state of the subgraph that asked was changed since: it will ask under another id."""
-    return any(_asks(row) for row in checkpoints.head_writes(tx, thread_id, one.namespace))
+    """False when the state of the subgraph that asked, or of one around it, was changed since: it will ask under
+    another id."""
+    return all(any(_asks(row) for row in checkpoints.head_writes(tx, thread_id, ns)) for ns in _around(one.namespace))
+
+
+def _around(namespace: str) -> Iterator[str]:
+    """The graph of a namespace and those around it, without the root. A number tells calls of one node apart."""
+    parts = namespace.split("|")
+    for n, after in enumerate([*parts[1:], ""], 1):
+        if not after.isdigit():
+            yield "|".join(parts[:n])
 
 
 def _ids(written: Any) -> Iterable[str]:

@@ -132,6 +132,21 @@ async def test_a_bare_answer_is_used_once(client: LangGraphClient) -> None:
     assert list(asked) == ["second"]
 
 
+@pytest.mark.parametrize("level", ["child", "deep"])
+async def test_a_bare_answer_holds_after_a_change_in_a_subgraph(client: LangGraphClient, level: str) -> None:
+    """The subgraph of the question, or the one around it: then it is asked anew, under another id."""
+    thread = await begun(client, "deeper")
+    state: Any = await client.threads.get_state(thread, subgraphs=True)
+    around: Any = state["tasks"][0]["state"]
+    changed = around if level == "child" else around["tasks"][0]["state"]
+    answer: Any = await client.threads.update_state(thread, {"log": ["changed"]}, checkpoint=changed["checkpoint"])
+    assert answer["checkpoint"]["checkpoint_map"].keys() >= changed["checkpoint"]["checkpoint_map"].keys()
+    output: Any = await client.runs.wait(thread, "deeper", command={"resume": "yes"})
+    assert "__interrupt__" not in output
+    assert "changed" in output["log"]
+    assert answers(output) == ["yes"]
+
+
 async def test_an_answer_may_name_the_newest_checkpoint(client: LangGraphClient) -> None:
     """As LangGraph's Studio does."""
     thread = await begun(client, "thrice")
