@@ -63,6 +63,15 @@ async def test_goto_beside_an_open_question_leaves_it_open(client: LangGraphClie
     assert (await client.threads.get(asked))["status"] == "interrupted"
 
 
+@pytest.mark.parametrize("command", [{}, {"resume": None}, {"goto": []}, {"update": {}}, {"update": []}])
+async def test_a_command_that_says_nothing_leaves_the_input(
+    http: httpx.AsyncClient, thread: str, command: dict[str, Any]
+) -> None:
+    body = {"assistant_id": "counter", "command": command}
+    assert (await http.post(f"/threads/{thread}/runs/wait", json={**body, "input": {"n": 5}})).json() == {"n": 6}
+    assert (await http.post(f"/threads/{thread}/runs/wait", json=body)).json() == {"n": 6}
+
+
 async def test_a_command_wins_over_input(client: LangGraphClient, asked: str) -> None:
     output = await client.runs.wait(asked, "hitl", input={"n": 5}, command={"resume": "c"})
     assert output == {"log": ["propose", {"approve": "c"}, "done"], "n": 1}

@@ -28,6 +28,11 @@ class Command(Body):
     update: dict[str, Any] | list[Any] | None = None
     goto: str | dict[str, Any] | list[str | dict[str, Any]] | None = None
 
+    def said(self) -> dict[str, Any] | None:
+        """None for one that says nothing: LangGraph has no such command, and clients send `{}` beside an input."""
+        says = self.resume is not None or self.update or self.goto
+        return self.model_dump(exclude_unset=True) if says else None
+
 
 class Options(Body):
     """What stateless runs and runs on a thread have in common."""
@@ -59,7 +64,7 @@ class Options(Body):
         return Request(
             assistant_id=self.assistant_id,
             input=self.input,
-            command=self.command.model_dump(exclude_unset=True) if self.command is not None else None,
+            command=self.command.said() if self.command is not None else None,
             metadata=self.metadata or {},
             config=self.config.model_dump(exclude_none=True) if self.config is not None else {},
             context=self.context or {},
