@@ -331,13 +331,14 @@ class Filter:
     def where(self, tx: Tx, scope: Scope) -> tuple[str, dict[str, Any]]:
         conditions, params = ["ephemeral = 0", scope.condition(tx)], dict[str, Any](scope.params)
         for number, (key, value) in enumerate(_leaves(self.metadata or {})):
-            params |= {f"k{number}": key, f"v{number}": value}
-            match = f"FROM thread_metadata m WHERE m.key = :k{number} AND m.value = :v{number}"
+            params |= {f"k{number}": key, f"v{number}": value, f"w{number}": _otherwise(value)}
+            match = f"FROM thread_metadata m WHERE m.key = :k{number} AND m.value IN (:v{number}, :w{number})"
             many = tx.one(
                 "SELECT count(*) AS n FROM "
-                "(SELECT 1 FROM thread_metadata WHERE key = :key AND value = :value LIMIT 1000)",
+                "(SELECT 1 FROM thread_metadata WHERE key = :key AND value IN (:value, :otherwise) LIMIT 1000)",
                 key=key,
                 value=value,
+                otherwise=_otherwise(value),
             )
             # A value that many threads share is checked along the sorted list; a rare one leads to its threads.
             if many and many["n"] == 1000:
@@ -417,6 +418,15 @@ def _leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]
             yield from _leaves(item, (*path, str(key)))
     elif not isinstance(value, list):
         yield json.dumps(path), json.dumps(value)
+
+
+def _otherwise(scalar: str) -> str:
+    """The other text of the same number, as clients in other languages write it: 1 and 1.0; else the same text."""
+    if scalar[0] not in "-0123456789":
+        return scalar
+    number = json.loads(scalar)
+    other = float(number) if isinstance(number, int) else int(number) if number.is_integer() else number
+    return json.dumps(other) if other == number else scalar
 
 
 def _needs_document(wanted: Any) -> bool:

@@ -49,6 +49,19 @@ async def test_metadata_filters_by_containment_at_any_depth(client: LangGraphCli
         assert await client.threads.count(metadata={**shelf.mine, **query}) == len(wanted), query
 
 
+@pytest.mark.beyond_reference
+async def test_a_number_is_the_same_however_it_is_written(http: httpx.AsyncClient) -> None:
+    """JavaScript writes 1 for 1.0; true is no number."""
+    key = uuid.uuid4()
+    for number in ("1", "1.0", "true", '"1"', "0.5", "1e16", "10000000000000000", "-3.0"):
+        body = f'{{"metadata": {{"key": "{key}", "number": {number}}}}}'
+        await http.post("/threads", content=body)
+    same = [("1", 2), ("1.0", 2), ("true", 1), ("1e16", 2), ("10000000000000000", 2), ("-3", 1), ("0.5", 1), ("2", 0)]
+    for number, many in same:
+        filter = f'{{"metadata": {{"key": "{key}", "number": {number}}}}}'
+        assert (await http.post("/threads/count", content=filter)).json() == many, number
+
+
 @pytest.mark.parametrize(
     "metadata", [{'a"b': 1}, {"a'b": 1}, {"a.b": 1}, {"$.a": 1}, {"a[0]": "x"}, {"ключ": "значение"}, {"": 1}]
 )
