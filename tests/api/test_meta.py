@@ -13,6 +13,11 @@ async def test_ok_says_ok(http: httpx.AsyncClient, query: str) -> None:
     assert response.headers["content-type"] == "application/json"
 
 
+async def test_ok_is_asked_for_its_head_by_health_checks(http: httpx.AsyncClient) -> None:
+    response = await http.head("/ok")
+    assert (response.status_code, response.content) == (200, b"")
+
+
 async def test_info_tells_versions_and_abilities(http: httpx.AsyncClient) -> None:
     info = (await http.get("/info")).json()
     assert info["flags"]["assistants"] is True
