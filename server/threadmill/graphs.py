@@ -226,6 +226,14 @@ def output_of(graph: Graph, values: Any) -> Any:
     return {key: values[key] for key in keys if key in values}
 
 
+def shown_of(graph: Graph) -> frozenset[str] | None:
+    """The channels of the output, where the state has others; None where it has not."""
+    keys, everything = graph.output_channels, graph.stream_channels_asis
+    if isinstance(keys, str) or isinstance(everything, str) or {*keys} >= {*everything}:
+        return None
+    return frozenset(keys)
+
+
 def _runtime(access: Access, context: Any, user: Any, store: BaseStore | None) -> ServerRuntime[Any]:
     given = cast(BaseStore, store)  # the server always has one; only tests and schema look-ups come without
     if access == "threads.create_run":

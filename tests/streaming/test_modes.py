@@ -53,6 +53,19 @@ async def test_values_is_the_whole_state_after_each_step_and_the_default(
     ]
 
 
+async def test_values_and_updates_show_the_output_schema(http: httpx.AsyncClient, thread: str) -> None:
+    """What a graph keeps for itself is in its state, and not in the streams of its clients."""
+    modes = ["values", "updates"]
+    frames = await run(http, thread, "ctx", input={"question": "?"}, stream_mode=modes, stream_resumable=True)
+    shown = [("updates", {"reply": {"reply": "nobody/None/vanilla"}}), ("values", {"reply": "nobody/None/vanilla"})]
+    assert events(frames)[1:] == shown
+    (made,) = (await http.get(f"/threads/{thread}/runs")).json()
+    again = await http.get(f"/threads/{thread}/runs/{made['run_id']}/stream", headers={"Last-Event-ID": "-1"})
+    assert "not in the output" not in again.text
+    assert (await http.get(f"/threads/{thread}/state")).json()["values"]["secret"] == "not in the output"
+    assert (await http.get(f"/threads/{thread}")).json()["values"]["secret"] == "not in the output"
+
+
 async def test_values_carry_whole_messages(http: httpx.AsyncClient, thread: str) -> None:
     first, last = only(await run(http, thread, "chat", input=HI, stream_mode="values"), "values")
     assert first == {"messages": [HUMAN], "n_tokens": 2}

@@ -21,7 +21,7 @@ from threadmill.auth import User
 from threadmill.changed import GraphChanged, gone
 from threadmill.events.event import Event
 from threadmill.events.from_graph import Namespace, Tap
-from threadmill.graphs import Graph, Graphs, output_of
+from threadmill.graphs import Graph, Graphs, output_of, shown_of
 from threadmill.interrupts import Pending, unanswered
 from threadmill.jsonable import dumps
 from threadmill.runs import closing, recovery, steering
@@ -131,7 +131,7 @@ class Executor:
             ):
                 if recovery.of(run) == (recovery.earlier(run), "keep"):
                     return await self._kept(attempt)
-                saver.about = self.graphs.about(run.graph_id, graph)
+                saver.about, tap.shown = self.graphs.about(run.graph_id, graph), shown_of(graph)
                 await self._iterate(graph, attempt)
                 return await _finished(graph, run, tap, saver)
         except LostLease:
@@ -176,7 +176,7 @@ class Executor:
         return dataclasses.replace(
             stopped_early("rollback" if control.stop == "rollback" else "interrupt", control.reason),
             values=values,
-            output=values or b"null",
+            output=values or (b"null" if control.stop == "rollback" else None),  # else it is the state that was there
             summary=summary.of_state(tap.values) if known else None,
         )
 
