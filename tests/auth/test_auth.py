@@ -92,6 +92,14 @@ async def test_without_credentials_every_route_is_401(guarded: Server) -> None:
             assert answer.json() == {"detail": f"Say who you are to see {url}."}
 
 
+async def test_a_stranger_is_not_told_what_there_is(guarded: Server, bob: httpx.AsyncClient) -> None:
+    for method, path, known in (("GET", "/assistants", 405), ("DELETE", "/threads", 405), ("GET", "/not/there", 404)):
+        async with guarded.http as http:
+            answer = await http.request(method, path)
+        assert (answer.status_code, answer.json()) == (401, {"detail": f"Say who you are to see {path}."})
+        assert (await bob.request(method, path)).status_code == known
+
+
 async def test_somebody_elses_thread_does_not_exist_on_any_route(
     guarded: Server, bob: httpx.AsyncClient, ids: dict[str, str]
 ) -> None:

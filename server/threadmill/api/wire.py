@@ -270,8 +270,13 @@ def install_errors(app: FastAPI) -> None:
         assert isinstance(error, ThreadmillError)
         return refusal(error.message, error.status, getattr(error, "headers", None))
 
-    async def http(_: Request, error: Exception) -> Response:
+    async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
+        if error.status_code == 405 or (error.status_code == 404 and "route" not in request.scope):
+            try:  # where no route asks who calls
+                await identify(request, runtime_of(request))
+            except ThreadmillError as refused:
+                return await known(request, refused)
         return refusal(str(error.detail), error.status_code, error.headers)
 
     async def invalid(_: Request, error: Exception) -> Response:
