@@ -109,6 +109,22 @@ async def test_metadata_filters_checkpoints(client: LangGraphClient, counted: st
     assert await client.threads.get_history(counted, metadata={"source": "nope"}) == []
 
 
+async def test_nested_metadata_of_thread_and_run_is_in_every_checkpoint(client: LangGraphClient) -> None:
+    """Whatever its keys: what LangGraph writes itself stays."""
+    run = {"who": {"teams": ["a", {"b": None}]}, "nothing": None, "source": {"my": 1}, "parents": [1]}
+    thread = (await client.threads.create(metadata={"labels": ["x"]}))["thread_id"]
+    await client.runs.wait(thread, "nested", input={}, metadata=run | {"counters_since_delta_snapshot": {"log": [1]}})
+    found = await client.threads.get_history(thread)
+    inner: Any = (await client.threads.get_state(thread, subgraphs=True))["tasks"][0]["state"]
+    told: list[Any] = [state["metadata"] for state in (*found, inner)]
+    for name, value in (("labels", ["x"]), ("who", run["who"]), ("nothing", None)):
+        assert [metadata.get(name, "-") for metadata in told] == [value] * len(told)
+    assert {metadata["source"] for metadata in told} == {"input", "loop"}
+    assert {str(type(metadata["parents"])) for metadata in told} == {str(dict)}
+    assert await client.threads.get_history(thread, metadata={"who": {"teams": ["a"]}, "labels": []}) == found
+    assert await client.threads.get_history(thread, metadata={"who": {"teams": ["b"]}}) == []
+
+
 @pytest.mark.parametrize("key", ["a.b", 'a"b', "a'b", "$", "x') OR 1=1 --"])
 async def test_a_metadata_key_is_never_executed(client: LangGraphClient, counted: str, key: str) -> None:
     assert await client.threads.get_history(counted, metadata={key: 1}) == []

@@ -25,6 +25,7 @@ from typing import Any, TypeVar, cast
 from langchain_core.runnables import RunnableConfig
 from langgraph._internal._constants import CONFIG_KEY_RUNTIME
 from langgraph.checkpoint.base import (
+    EXCLUDED_METADATA_KEYS,
     WRITES_IDX_MAP,
     BaseCheckpointSaver,
     ChannelVersions,
@@ -64,6 +65,18 @@ KEY = ("thread_id", "checkpoint_ns", "checkpoint_id")
 
 def _key(row: Row) -> tuple[str, str, str]:
     return row["thread_id"], row["checkpoint_ns"], row["checkpoint_id"]
+
+
+def _nested(config: RunnableConfig) -> dict[str, Any]:
+    """Lists, objects and nulls of a config's metadata, which LangGraph leaves out of a checkpoint's."""
+    return {
+        key: value
+        for key, value in (config.get("metadata") or {}).items()
+        if (value is None or isinstance(value, list | dict))
+        and key not in EXCLUDED_METADATA_KEYS
+        and key != deltas.COUNTERS
+        and not key.startswith("__")
+    }
 
 
 def _asking(config: RunnableConfig) -> str | None:
@@ -246,7 +259,7 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         place, parent = (str(at["thread_id"]), str(at.get("checkpoint_ns", ""))), at.get("checkpoint_id")
         skeleton, apart = take_apart(self.memory, self.serde, place, parent, checkpoint, new_versions)
         kind, blob = self.serde.dumps_typed(skeleton)
-        about = {**get_checkpoint_metadata(config, metadata), **self.about}
+        about = {**_nested(config), **get_checkpoint_metadata(config, metadata), **self.about}
         text = ABOUT.encode(about)
         row = {
             "thread_id": place[0],
