@@ -506,6 +506,24 @@ async def test_what_was_rolled_back_is_not_read_in_the_place_of_what_came_then(s
     assert found is not None and found.checkpoint["channel_values"]["messages"] == [other, one]
 
 
+@pytest.mark.parametrize("which", ["the step after it", "a later one"])
+async def test_a_fork_lists_what_is_remembered_of_a_step_that_is_gone(saver: SqliteSaver, which: str) -> None:
+    """With its source, and without."""
+    gone = await saver.aput(place("source"), checkpoint(), {"run_id": "r1"}, {})
+    under: Any = {"run_id": "r2", "parents": {"": gone["configurable"]["checkpoint_id"]}}
+    kept = await saver.aput(place("source", "child"), checkpoint({"n": 1}), under, {})
+    config: Any = gone
+    for _ in range(1 if which == "the step after it" else 2):
+        config = await saver.aput(config, checkpoint(), {"run_id": "r2"}, {})
+    await saver.adelete_for_runs(["r1"])
+    await saver.database.write(forks.fork, "source", config["configurable"]["checkpoint_id"], "fork")
+    for _ in range(2):
+        found = await listed(saver, place("fork", "child"))
+        assert [one.checkpoint["id"] for one in found] == [kept["configurable"]["checkpoint_id"]]
+        assert await saver.aget_tuple({"configurable": found[0].config["configurable"]}) is not None
+        await saver.adelete_thread("source")
+
+
 async def test_a_fork_does_not_remember_what_its_source_was_told_since(saver: SqliteSaver) -> None:
     """Not when the source is deleted either, and the fork gets what it has of it."""
     first = await saver.aput(place("t"), checkpoint(), {}, {})

@@ -95,6 +95,10 @@ class Story(RuleBasedStateMachine):
     def roots(self, thread: str) -> list[str]:
         return sorted(at for ns, at in self.threads.get(thread, {}) if ns == "")
 
+    def stored_at(self, thread: str, root: str) -> str | None:
+        """What a subgraph remembers of a step that is gone, the next one that is left has."""
+        return min((at for at in self.roots(thread) if at >= root), default=None)
+
     def is_tip(self, thread: str, at: str) -> bool:
         return not any(ns == "" and one.parent == at for (ns, _), one in self.threads[thread].items())
 
@@ -171,7 +175,8 @@ class Story(RuleBasedStateMachine):
         while above and ("", above) in mine:
             chain.append(above)
             above = mine["", above].parent
-        shared = {key: one for key, one in mine.items() if key in {("", one) for one in chain} or one.root in chain}
+        lie_at = {key: (one.root and self.stored_at(source, one.root)) or key[1] for key, one in mine.items()}
+        shared = {key: one for key, one in mine.items() if lie_at[key] in chain}
         if not tip:
             shared = {key: one for key, one in shared.items() if one.root != at}
         self.threads[target] = copy.deepcopy(shared)

@@ -24,12 +24,10 @@ CHAIN = """WITH RECURSIVE chain (checkpoint_id, parent) AS (
 SELECT checkpoint_id, parent FROM chain"""
 
 
-# What subgraphs remember of the steps before checkpoints, where the one they belong to was never stored; not of the
-# steps from them on.
-REMEMBERED = (
-    f"checkpoint_ns > '' AND instr(checkpoint_ns, ':') = 0 AND {rows.stored_at('checkpoints.root_id')} "
-    "IN (SELECT value FROM json_each(:ids)) AND root_id NOT IN (SELECT value FROM json_each(:ids))"
-)
+# Of what subgraphs remember (`rows.REMEMBERED`) what lies at one checkpoint.
+REMEMBERED_AT = """instr(checkpoint_ns, ':') = 0 AND root_id < :at AND root_id > coalesce(
+    (SELECT max(one.checkpoint_id) FROM checkpoints AS one
+    WHERE one.thread_id = :source AND one.checkpoint_ns = '' AND one.checkpoint_id < :at), '')"""
 
 
 class Unknown(LookupError):
@@ -65,7 +63,7 @@ class View:
         for source, ids in self.inherited:
             row = self.tx.one(
                 f"SELECT {rows.COLUMNS} FROM checkpoints WHERE thread_id = :source AND checkpoint_ns = :ns "
-                f"AND {rows.THEIRS} AND (:checkpoint_id IS NULL OR checkpoint_id = :checkpoint_id) "
+                f"AND {rows.WITH_THEM} AND (:checkpoint_id IS NULL OR checkpoint_id = :checkpoint_id) "
                 "ORDER BY checkpoint_id DESC LIMIT 1",
                 source=source,
                 ns=ns,
@@ -103,7 +101,7 @@ class View:
         """(namespace, id) of each."""
         found: list[tuple[str, str]] = []
         for source, ids in [(self.thread_id, None), *self.inherited]:
-            which = "TRUE" if ids is None else rows.THEIRS
+            which = "TRUE" if ids is None else rows.WITH_THEM
             found += [
                 (row["checkpoint_ns"], row["checkpoint_id"])
                 for row in self.tx.all(
@@ -170,8 +168,10 @@ def fork(tx: Tx, source: str, checkpoint_id: str, target: str) -> None:
     lies_in = found["thread_id"]
     blobs.holder(tx, target)
     _copy(tx, lies_in, target, "checkpoint_ns = '' AND checkpoint_id = :at", at=checkpoint_id)
+    _copy(tx, lies_in, target, REMEMBERED_AT, at=checkpoint_id)
     tip = tx.one(
-        "SELECT 1 FROM checkpoints WHERE thread_id = :thread_id AND checkpoint_ns = '' AND parent_checkpoint_id = :at",
+        "SELECT 1 FROM checkpoints WHERE thread_id = :thread_id AND checkpoint_ns = '' "
+        "AND checkpoint_id > :at AND parent_checkpoint_id = :at LIMIT 1",
         thread_id=lies_in,
         at=checkpoint_id,
     )
@@ -183,11 +183,11 @@ def fork(tx: Tx, source: str, checkpoint_id: str, target: str) -> None:
         _copy(tx, lies_in, target, "root_id = :at", at=checkpoint_id)
         _copy_writes(tx, lies_in, target, "checkpoint_ns = '' AND checkpoint_id = :at", at=checkpoint_id)
         _copy_writes(tx, lies_in, target, under, at=checkpoint_id)
-        nested = made_of(tx, target, "checkpoint_ns > ''")
-        tx.many(
-            "INSERT OR IGNORE INTO blob_refs (owner, blob_id, checkpoint_id) VALUES (?, ?, ?)",
-            [(blobs.holder(tx, target).owner, one, since) for one, since in nested.items()],
-        )
+    nested = made_of(tx, target, "checkpoint_ns > ''")
+    tx.many(
+        "INSERT OR IGNORE INTO blob_refs (owner, blob_id, checkpoint_id) VALUES (?, ?, ?)",
+        [(blobs.holder(tx, target).owner, one, since) for one, since in nested.items()],
+    )
     if found["parent_checkpoint_id"] and View(tx, lies_in).get("", found["parent_checkpoint_id"]):
         at = rows.get_checkpoint(tx, lies_in, "", found["parent_checkpoint_id"])
         inherited = base(tx, lies_in)
@@ -201,7 +201,6 @@ def fork(tx: Tx, source: str, checkpoint_id: str, target: str) -> None:
             at=found["parent_checkpoint_id"],
         )
     else:
-        _copy(tx, lies_in, target, REMEMBERED, ids=json.dumps([checkpoint_id]))
         hold(tx, target)
 
 
@@ -224,13 +223,13 @@ def own(tx: Tx, thread_id: str) -> None:
     inherited, own = view.inherited, list(view.parents())
     for source, ids in inherited:
         _copy(tx, source, thread_id, rows.THEIRS, ids=json.dumps(ids))
-        _copy(tx, source, thread_id, REMEMBERED, ids=json.dumps(own))
+        _copy(tx, source, thread_id, rows.REMEMBERED, ids=json.dumps(own))
         _copy_writes(
             tx,
             source,
             thread_id,
             "(checkpoint_ns, checkpoint_id) IN (SELECT checkpoint_ns, checkpoint_id FROM checkpoints "
-            f"WHERE thread_id = :source AND {rows.THEIRS})",
+            f"WHERE thread_id = :source AND {rows.WITH_THEM})",
             ids=json.dumps(ids),
         )
     if inherited:

@@ -14,11 +14,6 @@ COLUMNS = (
     "type, checkpoint, metadata, channels, run_id, root_id"
 )
 WRITE_COLUMNS = "thread_id, checkpoint_ns, checkpoint_id, task_id, task_path, idx, channel, type, value, run_id, parts"
-# What belongs to checkpoints of the root graph: they themselves, and what the subgraphs of their steps stored.
-THEIRS = (
-    "((checkpoint_ns = '' AND checkpoint_id IN (SELECT value FROM json_each(:ids))) "
-    "OR root_id IN (SELECT value FROM json_each(:ids)))"
-)
 
 
 def stored_at(root: str) -> str:
@@ -28,6 +23,20 @@ def stored_at(root: str) -> str:
         "(SELECT min(next.checkpoint_id) FROM checkpoints AS next WHERE next.thread_id = :source "
         f"AND next.checkpoint_ns = '' AND next.checkpoint_id >= {root})"
     )
+
+
+# What belongs to checkpoints of the root graph: they themselves, and what the subgraphs of their steps stored.
+THEIRS = (
+    "((checkpoint_ns = '' AND checkpoint_id IN (SELECT value FROM json_each(:ids))) "
+    "OR root_id IN (SELECT value FROM json_each(:ids)))"
+)
+# What subgraphs remember of the steps before checkpoints of `:source`, where the one they belong to is not there; not
+# of the steps from them on.
+REMEMBERED = (
+    f"(checkpoint_ns > '' AND instr(checkpoint_ns, ':') = 0 AND {stored_at('checkpoints.root_id')} "
+    "IN (SELECT value FROM json_each(:ids)) AND root_id NOT IN (SELECT value FROM json_each(:ids)))"
+)
+WITH_THEM = f"({THEIRS} OR {REMEMBERED})"
 
 
 def put_checkpoint(tx: Tx, row: Mapping[str, Any]) -> None:
@@ -128,8 +137,8 @@ def list_checkpoints(
         conditions.append("checkpoint_id < :before")
         params["before"] = before
     if within is not None:
-        conditions.append(THEIRS)
-        params["ids"] = json.dumps(within)
+        conditions.append(WITH_THEM)
+        params |= {"ids": json.dumps(within), "source": thread_id}
     if metadata:
         conditions.append(tx.dialect.contains("CAST(metadata AS TEXT)", "metadata"))
         params["metadata"] = json.dumps(metadata)
