@@ -9,7 +9,7 @@ from playwright.sync_api import Locator, Page, Route, expect
 from serving import Server
 from versions.test_changed_graphs import AFTER, Project
 
-from tests.web.talking import begin, box, done, item, kept, last, log, say, snapshot, start_run
+from tests.web.talking import begin, box, done, item, kept, last, log, say, snapshot, start_run, until
 
 
 def question(page: Page) -> Locator:
@@ -220,3 +220,24 @@ def test_what_a_model_writes_is_shown_and_cannot_hurt(page: Page, agent: Server)
     answer.locator(".code-copy").click()
     expect(answer.locator(".code-copy")).to_have_text("Copied")
     assert 'return "thread"' in page.evaluate("navigator.clipboard.readText()")
+
+
+def test_what_is_too_wide_scrolls_by_itself(page: Page, agent: Server) -> None:
+    long = "x+" * 80
+    wide = [
+        f"$${long}y$$",
+        f"Inline ${long}y$ it is.",
+        "W" * 200,
+        f"```\n{'z' * 200}\n```",
+        f"{'| c ' * 40}|\n{'|---' * 40}|",
+    ]
+    text = "\n\n".join(wide)
+    messages = [{"type": "human", "content": "W" * 200}, {"type": "ai", "content": text}]
+    update = {"values": {"messages": messages}, "as_node": "model"}
+    body = {"supersteps": [{"updates": [update]}], "metadata": {"graph_id": "agent"}}
+    made = httpx.post(f"{agent.url}/threads", json=body, timeout=30).raise_for_status()
+    page.set_viewport_size({"width": 390, "height": 780})
+    page.goto(f"/t/{made.json()['thread_id']}")
+    expect(last(page).locator("math")).to_have_count(2)
+    expect(last(page).locator("table th")).to_have_count(40)
+    until(page, "() => { const log = document.querySelector('.log'); return log.scrollWidth <= log.clientWidth }", None)

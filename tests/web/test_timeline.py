@@ -50,3 +50,10 @@ def test_an_earlier_step_is_seen_and_gone_on_from(page: Page, agent: Server) -> 
     expect(page.get_by_text("There is no such step")).to_be_visible()
     page.get_by_role("button", name="Back to now").click()
     expect(page.locator("article.human")).to_have_count(2)
+    page.go_back()
+    expect(page.get_by_text("There is no such step")).to_be_visible()
+    say(page, "thanks")  # goes on from what is shown
+    expect(page).to_have_url(now)
+    answered(page, 5)
+    held = httpx.get(f"{agent.url}/threads/{thread}/state").json()["values"]["messages"]
+    assert [one["content"] for one in held if one["type"] == "human"] == ["Where is order 4711?", "hello", "thanks"]

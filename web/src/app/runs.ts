@@ -2,6 +2,7 @@
 
 import type { Json } from '../core/wire.ts'
 import { api, ApiError } from './api.ts'
+import { lost } from './at.ts'
 import { assistantOf, contextFor } from './assistants.ts'
 import { open, route } from './route.ts'
 import { rows } from './rows.ts'
@@ -11,12 +12,13 @@ const MODES = ['values', 'messages-tuple', 'custom']
 
 export const runOptions = (): Json => ({ stream_mode: MODES, stream_subgraphs: true, stream_resumable: true })
 
-/** Who says something at an earlier checkpoint goes on from it. */
+/** Who says something at an earlier checkpoint goes on from it; where there is none any more, from what is shown in its place. */
 export function leave(id: string): string | null {
   const { thread: shown, at } = route.value
   if (shown !== id || at === null) return null
+  const missing = lost.peek()
   open(id)
-  return at
+  return missing ? null : at
 }
 
 /** The conversation's own. Where the list has not told it yet, the server is asked. */

@@ -87,6 +87,8 @@ export async function embellish(root: HTMLElement): Promise<void> {
       one.dataset.done = '1'
       const display = one.dataset.display === '1'
       katex.render(one.textContent, one, { output: 'mathml', displayMode: display, throwOnError: false })
+      if (one.getBoundingClientRect().width > root.clientWidth) one.dataset.display = '1' // has a line of its own, and scrolls
+      if (one.dataset.display) one.tabIndex = 0
     }
   }
 }

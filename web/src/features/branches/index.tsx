@@ -11,6 +11,7 @@ import { rows } from '../../app/rows.ts'
 import { run } from '../../app/runs.ts'
 import { thread } from '../../app/threads.ts'
 import { common } from '../../app/words.ts'
+import { directionOf } from '../../core/direction.ts'
 import { tab } from '../../core/keeper.ts'
 import { reworded, type Choice } from '../../core/branches.ts'
 import type { Said } from '../../core/turns.ts'
@@ -120,7 +121,7 @@ function Rewrite({ thread: id, said, from }: { thread: string; said: Said; from:
       <textarea
         ref={box}
         aria-label={t('editing')}
-        dir="auto"
+        dir={directionOf(text)}
         value={text}
         onInput={(event) => edit(id, { message: said.key, text: event.currentTarget.value })}
         onKeyDown={key}

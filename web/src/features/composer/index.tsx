@@ -7,6 +7,7 @@ import { send } from '../../app/outbox.ts'
 import { current, settled } from '../../app/route.ts'
 import { stop } from '../../app/runs.ts'
 import { thread } from '../../app/threads.ts'
+import { directionOf } from '../../core/direction.ts'
 import { browser } from '../../core/keeper.ts'
 import { contentOf } from '../../core/pictures.ts'
 import { IconButton } from '../../ui/button.tsx'
@@ -80,7 +81,7 @@ function Composer({ thread: id }: { thread: string }) {
         aria-label={t('write')}
         aria-describedby="composer-hint"
         placeholder={t('placeholder')}
-        dir="auto"
+        dir={directionOf(text)}
         value={text}
         onInput={(event) => write(id, event.currentTarget.value)}
         onKeyDown={key}
