@@ -87,6 +87,24 @@ def test_a_fork_knows_where_it_is_from(page: Page, agent: Server) -> None:
     expect(page.locator("article.human")).to_have_text([re.compile("hello"), re.compile("thanks")])
 
 
+def test_a_fork_needs_no_pause(page: Page) -> None:
+    page.goto("/")
+    say(page, "hello")
+    answered(page, 2)
+    fork = page.locator("article.ai").first.get_by_role("button", name="Continue in a new conversation")
+    expect(fork).to_be_visible()
+    say(page, "Tell me a story of 3000 words")
+    edit = page.get_by_role("button", name="Edit and send again").first
+    expect(edit).to_be_disabled()
+    expect(edit).to_have_attribute("title", "Wait for the answer, or stop it.")
+    fork.click()
+    expect(page.locator(".forked-from")).to_be_visible()
+    answered(page, 2)
+    page.locator(".forked-from").click()
+    page.get_by_role("button", name="Stop").click()
+    answered(page, 4)
+
+
 def test_an_edit_is_of_its_conversation_and_stays_over_a_reload(page: Page) -> None:
     page.goto("/")
     say(page, "hello")

@@ -42,6 +42,10 @@ def test_a_refund_is_changed_and_another_is_rejected(page: Page) -> None:
     amount = question(page).get_by_label("amount")
     expect(amount).to_have_value("59.9")
     expect(question(page).get_by_label("reason")).to_have_count(0)
+    page.set_viewport_size({"width": 640, "height": 400})  # 1280 x 800 at 200 %
+    assert log(page).evaluate("(one) => one.clientHeight") > 100
+    box(page).focus()
+    expect(page.locator("#composer-hint")).to_be_in_viewport(ratio=1)
     amount.fill("10")
     question(page).get_by_role("button", name="Send the answer").click()
     expect(last(page)).to_contain_text("10.00 EUR")

@@ -3,10 +3,10 @@ import { Icon, type IconName } from './icon.tsx'
 
 type Rest = Omit<ButtonHTMLAttributes<HTMLButtonElement>, 'label' | 'icon'>
 
-/** A round one with a picture only; `label` is its name for everybody who does not see it. */
+/** A round one with a picture only; `label` is its name, also for everybody who does not see it. A `title` says more. */
 export function IconButton({ icon, label, ...rest }: { icon: IconName; label: string; } & Rest) {
   return (
-    <button type="button" {...rest} class={`icon-button ${String(rest.class ?? '')}`} aria-label={label} title={label}>
+    <button type="button" title={label} {...rest} class={`icon-button ${String(rest.class ?? '')}`} aria-label={label}>
       <Icon name={icon} />
     </button>
   )

@@ -54,7 +54,7 @@ function Actions({ thread: id, said }: { thread: string; said: Said }) {
         <IconButton icon="edit" label={t('edit')} {...hint} onClick={() => edit(id, { message: said.key, text: said.text })} />
       )}
       {said.kind === 'ai' && from && <IconButton icon="retry" label={t('again')} {...hint} onClick={again} />}
-      <IconButton icon="branch" label={t('fork')} {...hint} onClick={fork} />
+      <IconButton icon="branch" label={t('fork')} onClick={fork} />
       {found.choices.map((one) => (
         <Versions key={one.siblings[0]!.checkpoint_id} thread={id} message={said.key} choice={one} />
       ))}

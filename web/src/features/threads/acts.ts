@@ -3,7 +3,7 @@
 import { api, ApiError, each, file } from '../../app/api.ts'
 import { archivedAt, pinnedAt } from '../../app/list.ts'
 import { current, openNew } from '../../app/route.ts'
-import { hidden, patchAll } from '../../app/rows.ts'
+import { hidden, patchAll, rows } from '../../app/rows.ts'
 import { common } from '../../app/words.ts'
 import type { Json, Row } from '../../core/wire.ts'
 import { save } from '../../ui/save.ts'
@@ -40,7 +40,13 @@ export function putAway(list: Row[]): void {
   toast(said, { action: { label: common('undo'), run: undo } })
 }
 
-/** Gone at once, deleted when the time to undo it is over, or the page closes. */
+const BUSY = ['running', 'queued', 'paused']
+
+/** Somebody has said something in it since, in another tab or on another device; what was under way is nobody's word. */
+const spoken = (row: Row): boolean =>
+  !BUSY.includes(row.status) && (rows.peek().get(row.thread_id) ?? row).last_activity_at !== row.last_activity_at
+
+/** Gone at once, deleted when the time to undo it is over, or the page closes; not if something was said in it till then. */
 export function remove(list: Row[]): void {
   const ids = list.map((row) => row.thread_id)
   hidden.value = new Set([...hidden.value, ...ids])
@@ -50,17 +56,21 @@ export function remove(list: Row[]): void {
     removeEventListener('pagehide', finish)
     return over || !(over = true)
   }
-  const show = () => (hidden.value = new Set([...hidden.value].filter((one) => !ids.includes(one))))
+  const show = (back: string[]) => (hidden.value = new Set([...hidden.value].filter((one) => !back.includes(one))))
   const finish = () => {
     if (end()) return
-    void erase(ids).catch((error) => {
-      show()
+    const kept = list.filter(spoken)
+    show(kept.map((row) => row.thread_id))
+    for (const row of kept) toast(t('spoken', { title: row.title || common('untitled') }))
+    const gone = ids.filter((id) => !kept.some((row) => row.thread_id === id))
+    void erase(gone).catch((error) => {
+      show(gone)
       failed(error)
     })
   }
   const undo = () => {
     end()
-    show()
+    show(ids)
   }
   addEventListener('pagehide', finish)
   toast(name(list, 'deleted', 'deletedAll'), { action: { label: common('undo'), run: undo }, ended: finish })

@@ -143,6 +143,7 @@ function Naming({ row }: { row: Row }) {
       class="side-name"
       aria-label={t('name')}
       defaultValue={row.title ?? ''}
+      maxLength={1000}
       onBlur={() => finish(true)}
       onKeyDown={(event) => {
         if (event.isComposing) return
