@@ -59,7 +59,9 @@ async def test_values_and_updates_show_the_output_schema(http: httpx.AsyncClient
     frames = await run(http, thread, "ctx", input={"question": "?"}, stream_mode=modes, stream_resumable=True)
     shown = [("updates", {"reply": {"reply": "nobody/None/vanilla"}}), ("values", {"reply": "nobody/None/vanilla"})]
     assert events(frames)[1:] == shown
-    (made,) = (await http.get(f"/threads/{thread}/runs")).json()
+    frames = await run(http, thread, "ctx", input={"question": "?"}, stream_mode="values")
+    assert events(frames)[1:] == shown[1:], "the output of the run before is not told again"
+    (_, made) = (await http.get(f"/threads/{thread}/runs")).json()
     again = await http.get(f"/threads/{thread}/runs/{made['run_id']}/stream", headers={"Last-Event-ID": "-1"})
     assert "not in the output" not in again.text
     assert (await http.get(f"/threads/{thread}/state")).json()["values"]["secret"] == "not in the output"

@@ -18,6 +18,7 @@ from langgraph.types import Interrupt
 
 from threadmill.events.event import CHECKPOINT, INPUT, STOPPED
 from threadmill.events.questions import COPIED, Questions
+from threadmill.events.shown import Shown
 from threadmill.events.tools import ToolCalls
 from threadmill.jsonable import dumps
 from threadmill_checkpoints.saver.named import give_ids
@@ -46,8 +47,7 @@ class Tap:
 
     `record(method, namespace, data)` stores an event. `values` is the newest state of the root graph, `interrupts`
     what it waits for; `paused` is also true at a breakpoint, which has no interrupt. `begun` is called when a state is
-    known: the input is part of it. `shown` names the channels of the root graph that its clients see, if not all:
-    those of its output. The event protocol shows the whole state.
+    known: the input is part of it.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Tap:
         self.encoded: bytes | None = None  # `values` as JSON, when it had to be made anyway
         self.interrupts: list[Interrupt] = []
         self.paused = False
-        self.shown: frozenset[str] | None = None
+        self._shown: Shown | None = None
 
     def config(self, store: BaseStore | None) -> dict[str, Any]:
         """Entries of `configurable` that connect this tap."""
@@ -79,6 +79,15 @@ class Tap:
             CONFIG_KEY_STREAM: StreamProtocol(self, modes),
             CONFIG_KEY_RUNTIME: Runtime(store=store, stream_writer=self._write_custom),
         }
+
+    def show(self, channels: frozenset[str] | None) -> None:
+        """Which of the root graph's channels its clients see, if not all. The event protocol shows the whole state."""
+        if channels is not None and PROTOCOL not in self._modes:
+            self._shown = Shown(channels)
+
+    def given(self, given: Any) -> None:
+        if self._shown is not None:
+            self._shown.begin(given)
 
     def callbacks(self) -> list[Any]:
         handlers: list[Any] = [self.tools]
@@ -110,31 +119,12 @@ class Tap:
                 self._ask(namespace, payload[INTERRUPT])
             else:
                 _name(payload)
+        if self._shown is not None and not namespace and mode in ("values", "updates") and isinstance(payload, dict):
+            payload, data = self._shown.values(payload) if mode == "values" else self._shown.updates(payload), None
+            if payload is None:
+                return
         if mode in ALWAYS or (mode in self._modes and (self._subgraphs or not namespace)):
-            if self._narrows(namespace, mode):
-                payload, data = self._part(mode, payload), None
-                if not payload:
-                    return
             self._tell(mode, namespace, data or self._encode(mode, payload))
-
-    def _narrows(self, namespace: Namespace, mode: str) -> bool:
-        whole = self.shown is None or PROTOCOL in self._modes
-        return not whole and not namespace and mode in ("values", "updates")
-
-    def _part(self, mode: str, payload: Any) -> Any:
-        """As LangGraph tells it with these channels for `output_keys`; empty for a state that has none of them yet."""
-        if not isinstance(payload, dict):
-            return payload
-        if mode == "values":
-            return {key: value for key, value in payload.items() if key == INTERRUPT or key in (self.shown or ())}
-        return {node: update if node == INTERRUPT else self._written(update) for node, update in payload.items()}
-
-    def _written(self, update: Any) -> Any:
-        if isinstance(update, list):
-            return [part for one in update if (part := self._written(one)) is not None]
-        if not isinstance(update, dict):
-            return update
-        return {key: value for key, value in update.items() if key in (self.shown or ())} or None
 
     def _tell(self, mode: str, namespace: Namespace, data: bytes) -> None:
         if PROTOCOL not in self._modes:
@@ -178,7 +168,7 @@ class Tap:
     def last(self, values: Any) -> None:
         """The state that a stop left, which no graph told."""
         if "values" in self._modes:
-            told = self._part("values", values) if self._narrows((), "values") else values
+            told = values if self._shown is None or not isinstance(values, dict) else self._shown.part(values)
             self._record("values", (), dumps(told))
 
     def _remember(self, payload: Any) -> bytes | None:

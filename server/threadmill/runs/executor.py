@@ -131,7 +131,8 @@ class Executor:
             ):
                 if recovery.of(run) == (recovery.earlier(run), "keep"):
                     return await self._kept(attempt)
-                saver.about, tap.shown = self.graphs.about(run.graph_id, graph), shown_of(graph)
+                saver.about = self.graphs.about(run.graph_id, graph)
+                tap.show(shown_of(graph))
                 await self._iterate(graph, attempt)
                 return await _finished(graph, run, tap, saver)
         except LostLease:
@@ -224,6 +225,7 @@ class Executor:
             "durability": kwargs["durability"],
             "context": context_of(graph, kwargs),
         }
+        tap.given(given)
         if given is None or isinstance(given, Command):
             control.begin()
         while True:
