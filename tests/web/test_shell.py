@@ -146,7 +146,14 @@ def test_it_follows_the_end_only_from_the_end(page: Page) -> None:
     assert log.evaluate(at) < 50
     page.get_by_role("button", name="Stop").click()
     done(page)
-    log.evaluate("(one) => { one.scrollTop = 10 }")
+    log.evaluate("""(one) => {
+        one.scrollTop = 10
+        const language = document.querySelector('select[aria-label="Language"]')
+        for (const drawn of ['zh', 'en']) { // anew in the same moment
+            language.value = drawn
+            language.dispatchEvent(new Event('change'))
+        }
+    }""")
     expect(latest).to_be_visible()
     say(page, "שלום")  # who says something sees it, and from right to left if it is written so
     expect(page.locator(".human .words", has_text="שלום")).to_be_in_viewport()

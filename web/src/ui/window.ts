@@ -27,13 +27,15 @@ export interface WindowOptions {
   overscan?: number
   gap?: number
   padding?: number
+  /** It has scrolled by itself, as what is above turned out to be of another height. */
+  moved?: () => void
 }
 
 export function useWindow(
   box: RefObject<HTMLElement | null>,
   count: number,
   size: (index: number) => number,
-  { key = String, overscan = 8, gap = 0, padding = 0 }: WindowOptions = {},
+  { key = String, overscan = 8, gap = 0, padding = 0, moved = () => {} }: WindowOptions = {},
 ): Window {
   const [, again] = useReducer<number, void>((n) => n + 1, 0)
   const held = useRef<Virtualizer<HTMLElement, Element> | null>(null)
@@ -46,7 +48,10 @@ export function useWindow(
     gap,
     paddingStart: padding,
     paddingEnd: padding,
-    scrollToFn: elementScroll,
+    scrollToFn: (offset: number, how: Parameters<typeof elementScroll>[1], self: Virtualizer<HTMLElement, Element>) => {
+      elementScroll(offset, how, self)
+      moved()
+    },
     observeElementRect,
     observeElementOffset,
     onChange: () => again(),

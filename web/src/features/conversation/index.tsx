@@ -39,6 +39,9 @@ function Conversation({ thread: id }: { thread: string }) {
   return <Log id={id} list={list} />
 }
 
+/** What is below what one sees. */
+const left = (element: Element): number => element.scrollHeight - element.scrollTop - element.clientHeight
+
 /** What waits in the queue is shown there. */
 function waits(id: string, letter: Letter): boolean {
   return queued(thread(id).value.queue).some((one) => one.run_id === letter.run)
@@ -55,8 +58,10 @@ function Log({ id, list }: { id: string; list: ReturnType<typeof turns> }) {
   const stuck = useRef(aim.current === null)
   const height = useRef(0)
   const away = useSignal(!stuck.current)
-  const view = useTurns(box, list)
+  const view = useTurns(box, list, () => (height.current = box.current!.scrollTop))
 
+  /** Only a person does; what grows below does not. */
+  const wentUp = (element: Element) => left(element) >= NEAR && element.scrollTop < height.current - 2
   const latest = () => {
     stuck.current = true
     aim.current = null
@@ -71,7 +76,10 @@ function Log({ id, list }: { id: string; list: ReturnType<typeof turns> }) {
   }, [own])
   const follow = () => {
     const element = box.current!
-    if (stuck.current) element.scrollTop = element.scrollHeight
+    if (wentUp(element)) stuck.current = false // which is told to us only with the next frame
+    if (!stuck.current) return
+    element.scrollTop = element.scrollHeight
+    height.current = element.scrollTop
   }
   useLayoutEffect(follow)
   useLayoutEffect(() => {
@@ -103,10 +111,8 @@ function Log({ id, list }: { id: string; list: ReturnType<typeof turns> }) {
     const element = box.current
     if (!element) return // it was told late
     if (Math.abs(element.scrollTop - aimed.current) > 2) aim.current = null
-    const left = element.scrollHeight - element.scrollTop - element.clientHeight
-    // Only a person scrolls up; what grows below does not.
-    if (left < NEAR) stuck.current = true
-    else if (element.scrollTop < height.current - 2) stuck.current = false
+    if (left(element) < NEAR) stuck.current = true
+    else if (wentUp(element)) stuck.current = false
     height.current = element.scrollTop
     away.value = !stuck.current
     const first = view.first()

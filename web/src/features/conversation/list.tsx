@@ -7,12 +7,13 @@ import { Turn } from './turn.tsx'
 
 const FEW = 60 // are all in the page: one can search it
 
-export function useTurns(box: RefObject<HTMLElement | null>, list: Said[]): Window {
+export function useTurns(box: RefObject<HTMLElement | null>, list: Said[], moved?: () => void): Window {
   return useWindow(box, list.length, (index) => guess(list[index]?.text.length ?? 0), {
     key: (index) => list[index]?.key ?? String(index),
     overscan: list.length <= FEW ? FEW : 3,
     gap: 20,
     padding: 24,
+    moved,
   })
 }
 
