@@ -1,5 +1,6 @@
 """What a search of the store asks of values and namespaces; SQLite calls it."""
 
+import json
 from collections.abc import Callable, Set
 from functools import lru_cache
 from operator import ge, gt, le, lt
@@ -33,9 +34,14 @@ def _compares(wanted: Any) -> bool:
     return isinstance(wanted, dict) and any(name.startswith("$") for name in wanted)
 
 
+def written(wanted: Any) -> str:
+    """A filter as `matches` gets it. Numbers may be infinite, or of any size, which orjson does not write."""
+    return json.dumps(wanted, default=lambda value: orjson.loads(orjson.dumps(value)))
+
+
 @lru_cache(maxsize=64)
 def _parsed(wanted: str) -> Any:
-    return orjson.loads(wanted)
+    return json.loads(wanted)
 
 
 def matches(value: str | bytes, wanted: str) -> bool:

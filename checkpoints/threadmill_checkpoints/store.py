@@ -223,7 +223,7 @@ def _search(tx: Tx, op: SearchOp, vector: bytes | None, touched: Touched) -> lis
         params["prefix"] = ".".join(op.namespace_prefix)
     if op.filter:
         conditions.append("store_matches(store.value, :filter)")
-        params["filter"] = orjson.dumps(op.filter).decode()
+        params["filter"] = filters.written(op.filter)
     score, source, order = "NULL", "store", "store.updated_at DESC"
     if vector is not None:
         # Vectors of another length are left from another model, and cannot be compared.

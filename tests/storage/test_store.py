@@ -1,6 +1,7 @@
 """Long-term memory through `Store`: from coroutines, from threads, from two event loops, beside other writers."""
 
 import asyncio
+import math
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,6 +63,16 @@ async def test_search_by_prefix_filter_and_page(memory: Store) -> None:
     assert [len(page) for page in pages] == [2, 2, 1]
     assert len({item.key for page in pages for item in page}) == 5
     assert await memory.asearch(("user",)) == [], "a prefix is of whole names"
+
+
+@pytest.mark.parametrize(
+    ("bound", "below"), [(math.inf, 2), (-math.inf, 0), (2**70, 2), (-(2**70), 0)], ids=["inf", "-inf", "big", "-big"]
+)
+async def test_a_filter_compares_with_any_number(memory: Store, bound: float, below: int) -> None:
+    for n in range(2):
+        await memory.aput(FACTS, f"k{n}", {"n": n})
+    found = [len(await memory.asearch(FACTS, filter={"n": {how: bound}})) for how in ("$lt", "$gt")]
+    assert found == [below, 2 - below]
 
 
 async def test_namespaces_by_prefix_suffix_and_depth(memory: Store) -> None:
