@@ -220,6 +220,8 @@ def _core(http: HttpConfig, security: dict[str, Any], own: Starlette | None) -> 
     if "ui" not in http.disabled:
         core.include_router(page.router)  # open to all, as it holds nothing: what it shows it asks for
     core.state.sockets = Counter()
+    opened = (meta.health, meta.router, shares.strangers, page.router)
+    core.state.open = [route for router in opened for route in router.routes]
     install_errors(core)
     if own is not None or security:
         core.openapi = lambda: custom.openapi(core, own, security)  # type: ignore[method-assign]

@@ -97,7 +97,7 @@ async def revoke(thread: Change, share_id: str, here: Here) -> Response:
     return Response(status_code=204)
 
 
-@strangers.get("/shared/{token}", responses=answers.answers(answers.SharedConversation, 404, 422))
+@strangers.get("/shared/{token:path}", responses=answers.answers(answers.SharedConversation, 404, 422))
 async def read(token: str, here: Here) -> Response:
     """Nobody has to say who they are; what is gone cannot be told from what never was."""
     found = await here.database.read(shares.read, here.states.serde, _hash(token)) if here.settings.sharing else None
