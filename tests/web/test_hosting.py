@@ -66,9 +66,13 @@ def test_who_has_to_log_in_is_asked_and_stays_logged_in(browser: Browser, guarde
     page.reload()
     expect(log(page)).to_contain_text("What is 15% of 80?")
     expect(page.locator(".side-item")).to_have_count(1)
+    other = context.new_page()
+    other.goto("/desk/chat/")
+    expect(other.locator(".side-item")).to_have_count(1)
     page.get_by_role("button", name="Log out").click()
-    expect(page.get_by_text("This server wants to know who you are.")).to_be_visible()
-    expect(page.locator(".side-item")).to_have_count(0)
+    for tab in (page, other):
+        expect(tab.get_by_text("This server wants to know who you are.")).to_be_visible()
+        expect(tab.locator(".side-item")).to_have_count(0)
     context.close()
 
 

@@ -7,7 +7,7 @@ import { common } from './words.ts'
 
 /** Where the server's paths begin: whatever prefix this page was served under. */
 export const BASE = new URL(document.baseURI)
-const TOKEN = 'threadmill.token'
+export const TOKEN = 'threadmill.token'
 
 export const token = signal<string | null>(browser.get(TOKEN))
 /** The server wants to know who calls. */

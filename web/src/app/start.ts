@@ -1,7 +1,7 @@
 /** The page begins. */
 
 import { effect, untracked } from '@preact/signals'
-import { token } from './api.ts'
+import { token, TOKEN } from './api.ts'
 import { loadAssistants } from './assistants.ts'
 import { connection, link, wake } from './connection.ts'
 import { feed } from './feed.ts'
@@ -13,6 +13,10 @@ import { follow, read } from './threads.ts'
 
 export async function start(): Promise<void> {
   addEventListener('online', wake)
+  // Who logs in or out in one tab does so in all: they have one connection.
+  addEventListener('storage', (event) => {
+    if (event.key === TOKEN) location.reload()
+  })
   document.addEventListener('visibilitychange', () => {
     if (document.hidden) return
     wake()

@@ -4,6 +4,7 @@
  */
 
 const STORE = 'kept'
+const PATIENCE = 5000 // ms; Safari at times never answers
 
 export class Cache {
   private database: Promise<IDBDatabase> | null
@@ -63,6 +64,7 @@ export class Cache {
 
 function opened(name: string): Promise<IDBDatabase> {
   return new Promise((resolve, reject) => {
+    setTimeout(() => reject(new Error('The database does not open.')), PATIENCE)
     const request = indexedDB.open(name, 1)
     request.onupgradeneeded = () => request.result.createObjectStore(STORE)
     request.onsuccess = () => resolve(request.result)
