@@ -1,8 +1,7 @@
 /** What people say, on its way to the server. */
 
 import { effect } from '@preact/signals'
-import { Outbox, type Letter } from '../core/outbox.ts'
-import { messages } from '../core/view.ts'
+import { LATE_MS, Outbox, settled, type Letter } from '../core/outbox.ts'
 import type { Json } from '../core/wire.ts'
 import { api, ApiError, newId, passes } from './api.ts'
 import { assistantOf, contextFor } from './assistants.ts'
@@ -12,9 +11,6 @@ import { rows } from './rows.ts'
 import { route } from './route.ts'
 import { assistantFor, leave, runOptions } from './runs.ts'
 import { follow, requeue, thread } from './threads.ts'
-
-/** After so long the run of a letter is known to a page that is connected; if it is not, it is gone. */
-const LATE_MS = 30_000
 
 export const outbox = new Outbox(cache, post, (now) => (letters.value = now))
 
@@ -74,11 +70,7 @@ async function steer(letter: Letter): Promise<string | null> {
 /** What the server shows itself needs no copy any more. */
 function settle(letter: Letter): void {
   const { view, queue, known } = thread(letter.thread).value
-  if (known !== 'live') return
-  const active = queue.some((one) => one.run_id === letter.run)
-  const ended = view.in_flight === null
-  const lost = letter.state === 'sent' && ended && letter.run !== undefined && !active && Date.now() - letter.at >= LATE_MS
-  if (lost || messages(view).some((one) => one.id === letter.id)) void outbox.drop(letter.id)
+  if (known === 'live' && settled(letter, view, queue, Date.now())) void outbox.drop(letter.id)
 }
 
 let later: number | undefined

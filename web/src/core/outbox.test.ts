@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { Cache } from './cache.ts'
-import { Outbox, type Letter, type Post } from './outbox.ts'
+import { LATE_MS, Outbox, settled, type Letter, type Post } from './outbox.ts'
+import { EMPTY } from './view.ts'
+import type { Flight, QueuedRun } from './wire.ts'
 
 const letter = (id: string, thread = 't') => ({ id, thread, body: {}, text: id, at: 1 })
 
@@ -70,4 +72,19 @@ test('two flushes at once send each letter once', async () => {
   go()
   await Promise.all([adding, flushing])
   assert.deepEqual(sent, ['a'])
+})
+
+test('what was to join an answer that was stopped is in the queue, and no longer under way', () => {
+  const sent: Letter = { ...letter('a'), state: 'sent', run: 'r', steers: true }
+  const waits = { run_id: 'later', status: 'pending', paused: true } as QueuedRun
+  const running = { run_id: 'r', status: 'running', paused: false } as QueuedRun
+  assert.equal(settled(sent, EMPTY, [running], 1), false)
+  assert.equal(settled(sent, EMPTY, [], 1), false) // the queue is not read again yet
+  assert.equal(settled(sent, EMPTY, [waits], 1), true)
+  const next = { ...EMPTY, in_flight: { run_id: 'next' } as Flight }
+  assert.equal(settled(sent, next, [{ ...running, run_id: 'next' }, waits], 1), true)
+  assert.equal(settled({ ...sent, steers: false }, EMPTY, [waits], 1), false)
+  assert.equal(settled(sent, EMPTY, [], 1 + LATE_MS), true)
+  assert.equal(settled({ ...sent, state: 'waiting' }, EMPTY, [waits], 1), false)
+  assert.equal(settled({ ...sent, state: 'waiting' }, { ...EMPTY, values: { messages: [{ type: 'human', id: 'a' }] } }, [], 1), true)
 })

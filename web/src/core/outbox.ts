@@ -3,7 +3,8 @@
  * The id of the message is its `Idempotency-Key` too, so a request whose answer was lost makes no second run.
  */
 
-import type { Json } from './wire.ts'
+import { messages, type View } from './view.ts'
+import type { Json, QueuedRun } from './wire.ts'
 
 export interface Letter {
   /** Of the message, made here. */
@@ -34,6 +35,17 @@ export interface Kept {
 }
 
 const PREFIX = 'outbox:'
+/** After so long the run of a letter is known to a page that is connected; if it is not, it is gone. */
+export const LATE_MS = 30_000
+
+/** Whether the thread shows it: as a message, or in the queue, where what was to join an answer waits when that was stopped. */
+export function settled(letter: Letter, view: View, queue: readonly QueuedRun[], now: number): boolean {
+  if (messages(view).some((one) => one.id === letter.id)) return true
+  const active = view.in_flight?.run_id === letter.run || queue.some((one) => one.run_id === letter.run)
+  if (letter.state !== 'sent' || letter.run === undefined || active) return false
+  if (letter.steers && queue.some((one) => one.paused && one.status === 'pending')) return true
+  return view.in_flight === null && now - letter.at >= LATE_MS
+}
 
 export class Outbox {
   private letters: Letter[] = []
