@@ -13,7 +13,8 @@ from threadmill_checkpoints.saver.parts import Part
 from threadmill_checkpoints.serde import NUMBERS
 
 NESTING = (dict, list)
-BYTES = 64 * 2**20  # of packed messages, of all threads together
+BYTES = 128 * 2**20  # of memory, all threads together
+OBJECTS = 2000  # bytes that any message takes, however little it says: it, a copy of its fields, and what names it
 
 
 @dataclass(slots=True, eq=False)
@@ -79,8 +80,8 @@ class Hot:
         of.by_message[id(item)] = kept
         if part.at is not None:
             of.by_blob[part.at[1]] = kept
-        of.bytes += part.size
-        self._bytes += part.size
+        of.bytes += OBJECTS + part.size
+        self._bytes += OBJECTS + part.size
         self._make_room(thread_id)
 
     def forget(self, thread_id: str) -> None:
