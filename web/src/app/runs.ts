@@ -6,7 +6,7 @@ import { lost } from './at.ts'
 import { assistantOf, contextFor } from './assistants.ts'
 import { open, route } from './route.ts'
 import { rows } from './rows.ts'
-import { follow, refresh } from './threads.ts'
+import { follow, refresh, requeue } from './threads.ts'
 
 const MODES = ['values', 'messages-tuple', 'custom']
 
@@ -33,6 +33,7 @@ export async function run(id: string, body: Json): Promise<void> {
   const assistant_id = await assistantFor(id)
   await api(`threads/${id}/runs`, { body: { assistant_id, ...contextFor(id), ...runOptions(), ...body } })
   void follow(id)
+  await requeue(id) // what may not be done during a run may not be done from now on
 }
 
 export function stop(id: string): Promise<unknown> {

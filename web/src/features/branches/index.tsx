@@ -15,7 +15,7 @@ import { directionOf } from '../../core/direction.ts'
 import { tab } from '../../core/keeper.ts'
 import { reworded, type Choice } from '../../core/branches.ts'
 import type { Said } from '../../core/turns.ts'
-import type { Row } from '../../core/wire.ts'
+import type { Json, Row } from '../../core/wire.ts'
 import { Button, IconButton } from '../../ui/button.tsx'
 import { Icon } from '../../ui/icon.tsx'
 import { toast } from '../../ui/toast.tsx'
@@ -38,13 +38,22 @@ function edit(id: string, what: { message: string; text: string } | null): void 
 
 const failed = (error: Error): void => toast(error.message)
 
+let asking = false
+
+/** Another answer. Who clicks twice wants one. */
+async function again(id: string, body: Json): Promise<void> {
+  if (asking) return
+  asking = true
+  await run(id, { input: null, ...body }).catch(failed)
+  asking = false
+}
+
 function Actions({ thread: id, said }: { thread: string; said: Said }) {
   const found = waysOf(id, said.key)
   const { message } = said
   if (!found || !message || said.namespace.length) return null
   const human = said.kind === 'human'
   const { from, checkpoint } = found
-  const again = () => void run(id, { input: null, checkpoint_id: from }).catch(failed)
   const fork = () => void forked(id, checkpoint).catch(failed)
   if (human && edits.value[id]?.message === said.key) return <Rewrite thread={id} said={said} from={from!} />
   const hint = ready.value ? {} : { disabled: true, title: t('busy') }
@@ -53,7 +62,7 @@ function Actions({ thread: id, said }: { thread: string; said: Said }) {
       {human && from && said.text && (
         <IconButton icon="edit" label={t('edit')} {...hint} onClick={() => edit(id, { message: said.key, text: said.text })} />
       )}
-      {said.kind === 'ai' && from && <IconButton icon="retry" label={t('again')} {...hint} onClick={again} />}
+      {said.kind === 'ai' && from && <IconButton icon="retry" label={t('again')} {...hint} onClick={() => void again(id, { checkpoint_id: from })} />}
       <IconButton icon="branch" label={t('fork')} onClick={fork} />
       {found.choices.map((one) => (
         <Versions key={one.siblings[0]!.checkpoint_id} thread={id} message={said.key} choice={one} />
@@ -188,7 +197,7 @@ function Panel({ thread: id }: { thread: string }) {
 /** The last question may have no answer, when that was thrown away. */
 function Unanswered({ thread: id }: { thread: string }) {
   if (!ready.value || next.value !== null || thread(id).value.view.interrupts.length) return null
-  return <IconButton icon="retry" label={t('again')} onClick={() => void run(id, { input: null }).catch(failed)} />
+  return <IconButton icon="retry" label={t('again')} onClick={() => void again(id, {})} />
 }
 
 /** Not for turns that are only scrolled past. Their place is kept, so nothing moves when they come. */

@@ -26,6 +26,7 @@ function Questions({ thread: id }: { thread: string }) {
   const first = open[0]
   if (first === undefined) return null
   const answer = async (value: Json) => {
+    if (busy.peek()) return
     if (open.length > 1) return begin(first, { answer: { value } })
     const asked = state.value
     const resume = Object.fromEntries(asked.map((one) => [one.interrupt_id, one === first ? value : begun(one).answer!.value]))
