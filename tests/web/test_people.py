@@ -29,12 +29,17 @@ def test_a_refund_is_approved_after_a_reload(page: Page, agent: Server) -> None:
     expect(question(page)).to_contain_text("Refund 64.00 EUR for order 4655?")
     expect(item(page, thread)).to_contain_text("Needs you")
     expect(page.get_by_text("A question waits for your answer above.")).to_be_visible()
+    asked = question(page).get_attribute("data-interrupt")
     page.reload()
     question(page).get_by_role("button", name="Approve").evaluate("(one) => { one.click(); one.click() }")
     expect(last(page)).to_contain_text("Refunded 64.00 EUR")
     assert len(httpx.get(f"{agent.url}/threads/{thread}/runs", timeout=30).json()) == 2
     expect(question(page)).to_have_count(0)
     expect(log(page).locator("[data-tool=issue_refund]")).to_have_attribute("data-status", "finished")
+    again = {"assistant_id": "agent", "command": {"resume": {asked: {}}}, "strict_resume": True}  # on another device
+    httpx.post(f"{agent.url}/threads/{thread}/runs", json=again, timeout=30).raise_for_status()
+    expect(page.get_by_text("What was answered first stands.")).to_be_visible()
+    expect(page.locator(".failure")).to_have_count(0)
 
 
 def test_a_refund_is_changed_and_another_is_rejected(page: Page) -> None:

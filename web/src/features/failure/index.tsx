@@ -41,6 +41,12 @@ function Failure({ thread: id }: { thread: string }) {
     else void lastRun(id).then((one) => (last.value = one), () => {})
   })
   if (failed.value === null) return null
+  if (failed.value.startsWith('UnknownInterruptError:'))
+    return (
+      <p class="note" role="status">
+        {t('late')}
+      </p>
+    )
   const choices = last.value?.choices ?? []
   const act = async (what: () => Promise<unknown>) => {
     busy.value = true

@@ -3,6 +3,7 @@ import { words } from '../../app/lang.ts'
 export const table = {
   en: {
     failed: 'The answer failed.',
+    late: 'The question had been answered already. What was answered first stands.',
     crashed: 'The server stopped while it answered.',
     changed: 'The assistant was changed, and this conversation waits at a step that it does not have any more.',
     skip: 'Go on without the tool ({names})',
@@ -19,6 +20,7 @@ export const table = {
   },
   'zh-CN': {
     failed: '回答失败。',
+    late: '这个问题此前已有人回答，以先到的回答为准。',
     crashed: '服务器在回答过程中停止了。',
     changed: '助手已被修改，此对话等待的步骤不再存在。',
     skip: '跳过工具继续（{names}）',
