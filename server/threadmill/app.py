@@ -1,8 +1,8 @@
 """The ASGI application: our routes, the project's around them, and what stands before both."""
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import Context
 from pathlib import Path
@@ -10,7 +10,8 @@ from time import perf_counter
 from typing import Any
 
 import structlog
-from fastapi import Depends, FastAPI, Response
+from fastapi import APIRouter, Depends, FastAPI, Response
+from fastapi.routing import APIRoute
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
@@ -222,10 +223,21 @@ def _core(http: HttpConfig, security: dict[str, Any], own: Starlette | None) -> 
     core.state.sockets = Counter()
     opened = (meta.health, meta.router, shares.strangers, page.router)
     core.state.open = [route for router in opened for route in router.routes]
+    core.state.methods = _methods(router for routers in GROUPS.values() for router in (*routers, *opened))
     install_errors(core)
     if own is not None or security:
         core.openapi = lambda: custom.openapi(core, own, security)  # type: ignore[method-assign]
     return core
+
+
+def _methods(routers: Iterable[APIRouter]) -> dict[str, list[str]]:
+    """Of each path, by all of its routes: Starlette names those of one."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for router in routers:
+        for route in router.routes:
+            if isinstance(route, APIRoute):
+                found[route.path] |= route.methods or set()
+    return {path: sorted(methods) for path, methods in found.items()}
 
 
 def _with_cors(app: ASGIApp, cors: Cors) -> ASGIApp:

@@ -156,6 +156,8 @@ async def test_an_unknown_run_is_404(client: LangGraphClient, http: httpx.AsyncC
         await client.runs.delete(thread, unknown)
     join = await http.get(f"/threads/{thread}/runs/{unknown}/join")
     assert join.json() == {"__error__": {"error": "HTTPException", "message": "404: Run not found"}}
+    nowhere = await http.get(f"/threads/{uuid.uuid4()}/runs/{uuid.uuid4()}/join")
+    assert (nowhere.status_code, nowhere.json()) == (404, {"detail": "Thread not found"})
 
 
 async def test_waiting_at_the_moment_of_the_end_does_not_take_long(start_server: Callable[..., Server]) -> None:

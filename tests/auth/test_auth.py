@@ -121,6 +121,12 @@ async def test_somebody_elses_thread_does_not_exist_on_any_route(
     assert tried >= 18
 
 
+async def test_somebody_elses_run_cannot_be_joined(guarded: Server, ids: dict[str, str]) -> None:
+    with pytest.raises(httpx.HTTPStatusError, match="404"):
+        await client_of(guarded, "bob").runs.join(ids["thread_id"], ids["run_id"])
+    assert await client_of(guarded, "alice").runs.join(ids["thread_id"], ids["run_id"])
+
+
 async def test_a_command_starts_nothing_on_somebody_elses_thread(
     guarded: Server, bob: httpx.AsyncClient, ids: dict[str, str]
 ) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, cast, get_args
 from fastapi import APIRouter, Header, Query, Response
 from fastapi import Request as HTTPRequest
 
+from threadmill import threads
 from threadmill.api import answers
 from threadmill.api.run_requests import StatelessRun, ThreadRun
 from threadmill.api.wire import Body, Here, Me, Route, Stream, json, listed, one_of, selected
@@ -103,7 +104,7 @@ async def delete(thread_id: str, run_id: str, here: Here, me: Me) -> Response:
     return Response(status_code=204)
 
 
-@threaded.get("/{run_id}/join", responses=answers.output())
+@threaded.get("/{run_id}/join", responses=answers.output(404))
 async def join(thread_id: str, run_id: str, here: Here, me: Me) -> Response:
     thread_id, run_id = _ids(thread_id, run_id)
     with ExitStack() as watching:
@@ -111,6 +112,9 @@ async def join(thread_id: str, run_id: str, here: Here, me: Me) -> Response:
         try:
             run = await _find(here, me, "read", thread_id, run_id)
         except NotFound:
+            scope = await me.may("threads", "read", {"thread_id": thread_id})
+            if not await here.database.read(threads.exists, scope, thread_id):
+                raise NotFound("Thread not found") from None
             location = f"/threads/{thread_id}/runs/{run_id}"
             headers = {"location": f"{location}/join", "content-location": location}
             return Response(wait.NOT_FOUND, headers=headers, media_type="application/json")

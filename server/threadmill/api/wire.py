@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, NamedTuple, cast
 
@@ -15,7 +15,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict
 from starlette.authentication import AuthCredentials
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
-from starlette.routing import BaseRoute, Match
+from starlette.routing import Match
 from starlette.types import Receive, Scope, Send
 
 from threadmill.auth import Call, Caller, authenticate
@@ -274,12 +274,13 @@ def install_errors(app: FastAPI) -> None:
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         nowhere = error.status_code == 405 or (error.status_code == 404 and "route" not in request.scope)
-        if nowhere and not any(_fit(request, request.scope["method"], request.app.state.open)):
+        if nowhere and all(route.matches(request.scope)[0] is Match.NONE for route in request.app.state.open):
             try:  # where no route asks who calls
                 await identify(request, runtime_of(request))
             except ThreadmillError as refused:
                 return await known(request, refused)
-        headers = {"allow": ", ".join(_methods(request))} if error.status_code == 405 else error.headers
+        methods = request.app.state.methods.get(getattr(request.scope.get("route"), "path", None))
+        headers = {"allow": ", ".join(methods)} if error.status_code == 405 and methods else error.headers
         return refusal(str(error.detail), error.status_code, headers)
 
     async def invalid(_: Request, error: Exception) -> Response:
@@ -300,18 +301,6 @@ def install_errors(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(NoRoom, no_room)
     app.add_exception_handler(Exception, unknown)
-
-
-def _methods(request: Request) -> list[str]:
-    """Those of a path, of all its routes: Starlette names those of the first."""
-    tried = ("GET", "POST", "PUT", "PATCH", "DELETE")
-    return [method for method in tried if Match.FULL in _fit(request, method, request.app.routes)]
-
-
-def _fit(request: Request, method: str, routes: Iterable[BaseRoute]) -> Iterator[Match]:
-    """How the routes fit that fit at all."""
-    matches = (route.matches({**request.scope, "method": method})[0] for route in routes)
-    return (match for match in matches if match is not Match.NONE)
 
 
 def refusal(detail: str, status: int, headers: Mapping[str, str] | None = None) -> Response:
