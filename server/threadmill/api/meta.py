@@ -20,7 +20,6 @@ router = APIRouter(tags=["System"], route_class=Route)
 Here = Annotated[Runtime, Depends(runtime)]
 
 
-@health.head("/ok", include_in_schema=False)
 @health.get("/ok", responses=answers.answers(answers.Health, 422))
 async def ok(here: Here, check_db: bool = False) -> Response:
     """Alive; with `check_db` also that the database answers."""

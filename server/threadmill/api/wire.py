@@ -76,7 +76,18 @@ class _JsonRequest(Request):
 
 
 class Route(APIRoute):
-    """Reads every body as JSON, whatever its content type says."""
+    """Reads every body as JSON, whatever its content type says. Where it answers GET it answers HEAD, which asks for
+    the headers: the body is left out by the HTTP server, and by Stream, which may have no end."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, found = super().matches(scope)
+        return (Match.FULL if match is Match.PARTIAL and self._heads(scope) else match), found
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await (self.app if self._heads(scope) else super().handle)(scope, receive, send)
+
+    def _heads(self, scope: Scope) -> bool:
+        return scope["method"] == "HEAD" and "GET" in (self.methods or ())
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handler = super().get_route_handler()
@@ -225,6 +236,11 @@ class Stream(Response):
         self._close = close
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] == "HEAD":
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            await send({"type": "http.response.body", "body": b""})
+            self._close()
+            return
         metrics = cast("Runtime", scope["app"].state.runtime).metrics
         with metrics.stream(self._kind):
             await self._run(receive, send, metrics)
