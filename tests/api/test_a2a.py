@@ -193,6 +193,31 @@ async def test_files_become_blocks_of_the_message(echo: Agent, client: LangGraph
     ]
 
 
+async def test_a_client_may_hand_over_what_an_agent_said(echo: Agent, client: LangGraphClient) -> None:
+    said = echo.message("what the other agent said")
+    said["message"]["role"] = "agent"
+    task = await echo.task("message/send", said)
+    assert texts(task["history"])[0] == ("agent", "what the other agent said")
+    state: Any = await client.threads.get_state(task["contextId"])
+    assert [one["type"] for one in state["values"]["messages"]] == ["ai", "ai"]
+    *_, end = await echo.events("message/stream", said | {"message": {**said["message"], "messageId": "other"}})
+    assert end["status"]["state"] == "completed"
+    opened, *_ = await echo.events("message/stream", said)
+    assert texts(opened["history"]) == [("agent", "what the other agent said")]
+    said["message"]["role"] = "robot"
+    assert await echo.code("message/send", said) == -32602
+
+
+async def test_a_card_is_found_at_the_agent_itself(http: httpx.AsyncClient, ids: dict[str, str]) -> None:
+    """A client that knows no more than the agent's URL looks there, and below it."""
+    card = (await http.get("/.well-known/agent-card.json", params={"assistant_id": ids["echo"]})).json()
+    for place in (f"/a2a/{ids['echo']}", f"/a2a/{ids['echo']}/.well-known/agent-card.json"):
+        assert (await http.get(place)).json() == card
+    for unknown in ("echo", UNKNOWN):
+        answer = await http.get(f"/a2a/{unknown}")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, -32602)
+
+
 async def test_a_card_says_where_the_agent_is(http: httpx.AsyncClient, ids: dict[str, str]) -> None:
     place = "/.well-known/agent-card.json"
     card = (await http.get(place, params={"assistant_id": ids["chat"]})).json()

@@ -90,6 +90,8 @@ async def post(assistant_id: str, http: HTTPRequest, here: Here, me: Me) -> Resp
 
 
 @router.get("/.well-known/agent-card.json", responses=answers.answers(answers.Json) | rpc.UNREADABLE)
+@router.get("/a2a/{assistant_id}/.well-known/agent-card.json", include_in_schema=False)  # where the clients' SDKs look
+@router.get("/a2a/{assistant_id}", include_in_schema=False)
 async def agent_card(http: HTTPRequest, here: Here, me: Me, assistant_id: str | None = None) -> Response:
     try:
         if not assistant_id:
@@ -140,8 +142,8 @@ async def _stream(call: Call) -> Response:
 
 def _opened(call: Call, task: Task) -> dict[str, Any]:
     """The task before its run has said anything: all there is is what was asked."""
-    asked = {key: call.params["message"].get(key) for key in ("parts", "messageId")}
-    return {**task.shown(), "history": [{"kind": "message", "role": "user", **asked, **task.ids}]}
+    asked = {key: call.params["message"].get(key) for key in ("role", "parts", "messageId")}
+    return {**task.shown(), "history": [{"kind": "message", **asked, **task.ids}]}
 
 
 async def _request(call: Call, message: Message) -> tuple[Request, str, str | None]:

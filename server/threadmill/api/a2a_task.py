@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -39,6 +39,7 @@ class Part(Body):
 class Message(Body):
     messageId: str
     parts: list[Part]
+    role: Literal["user", "agent"] = "user"
     contextId: str | None = None
     taskId: str | None = None
 
@@ -63,7 +64,8 @@ class Message(Body):
             )
         blocks = [_block(part) for part in self.parts if part.kind != "data"]
         content: Any = self.text if all(part.kind in ("text", "data") for part in self.parts) else blocks
-        return {**self.data, "messages": [{"role": "human", "content": content, "id": self.messageId}]}
+        role = "human" if self.role == "user" else "ai"
+        return {**self.data, "messages": [{"role": role, "content": content, "id": self.messageId}]}
 
     def answer(self, interrupts: list[Json]) -> Any:
         """What to resume with. Several questions are answered with data, by their ids."""
