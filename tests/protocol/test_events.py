@@ -152,8 +152,9 @@ async def test_namespaces_are_prefixes_and_depth_counts_below_them(place: Thread
     def below(prefix: list[str], depth: int = 9) -> list[dict[str, Any]]:
         return [e for e in whole if at(e)[: len(prefix)] == prefix and len(at(e)) - len(prefix) <= depth]
 
-    assert await chosen(depth=0) == below([], 0)
-    assert await chosen(depth=1) == below([], 1)
+    assert await chosen(namespaces=[[]], depth=0) == below([], 0)
+    assert await chosen(namespaces=[[]], depth=1) == below([], 1)
+    assert await chosen(depth=0) == await chosen(namespaces=[], depth=0) == whole
     assert await chosen(namespaces=[["small"]]) == below([small])
     assert await chosen(namespaces=[[small]], depth=0) == below([small], 0)
     assert await chosen(namespaces=[["small", "smallest"]]) == below([small, smallest])
@@ -286,6 +287,7 @@ WRONG: list[tuple[Any, str]] = [
     ({"channels": [1]}, "channels is required"),
     ([], "channels is required"),
     ({"channels": ["values", "nope"]}, "unsupported entries: nope"),
+    ({"channels": ["custom:"]}, "unsupported entries: custom:"),
     ({"channels": ["values"], "namespaces": "x"}, "namespaces"),
     ({"channels": ["values"], "namespaces": [[1]]}, "namespaces"),
     ({"channels": ["values"], "depth": "a"}, "depth"),

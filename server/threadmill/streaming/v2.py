@@ -43,7 +43,7 @@ class Wanted:
         channels = params.get("channels")
         if not (isinstance(channels, list) and channels and all(isinstance(one, str) for one in channels)):
             raise BadRequest("channels is required and must be a non-empty array")
-        if unknown := [one for one in channels if one not in CHANNELS and not one.startswith("custom:")]:
+        if unknown := [one for one in channels if one not in CHANNELS and one.removeprefix("custom:") in ("", one)]:
             raise BadRequest(
                 f"channels contains unsupported entries: {', '.join(unknown)[:200]}. "
                 f"Allowed: {', '.join(CHANNELS)}, or any `custom:<name>`."
@@ -57,7 +57,9 @@ class Wanted:
         depth = params.get("depth")
         if depth is not None and (isinstance(depth, bool) or not isinstance(depth, int) or depth < 0):
             raise BadRequest("depth must be a whole number of at least 0")
-        return cls(frozenset(channels), tuple(tuple(path) for path in namespaces or [[]]), depth)
+        if not namespaces:  # all of them, however deep: so the SDKs read it, which put several filters into one
+            return cls(frozenset(channels))
+        return cls(frozenset(channels), tuple(tuple(path) for path in namespaces), depth)
 
     def takes(self, envelope: Envelope) -> bool:
         return self._channel(envelope) and any(self._below(envelope.namespace, prefix) for prefix in self.namespaces)
