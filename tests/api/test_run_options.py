@@ -119,6 +119,20 @@ async def test_if_not_exists_create_makes_the_thread(client: LangGraphClient) ->
     assert (await client.threads.get(mine))["status"] == "idle"
 
 
+@pytest.mark.parametrize("stateless", [True, False])
+async def test_a_thread_made_with_a_run_is_found_by_the_metadata_of_the_run(
+    client: LangGraphClient, stateless: bool
+) -> None:
+    mine, other = str(uuid.uuid4()), str(uuid.uuid4())
+    place: dict[str, Any] = {"on_completion": "keep"} if stateless else {"if_not_exists": "create"}
+    thread = None if stateless else mine
+    await client.runs.wait(thread, "counter", input={"limit": 1}, metadata={"for": mine}, **place)  # type: ignore[call-overload]
+    (found,) = await client.threads.search(metadata={"for": mine})
+    assert found["metadata"] == {"for": mine, "graph_id": "counter", "assistant_id": found["metadata"]["assistant_id"]}
+    await client.runs.wait(found["thread_id"], "counter", input={"limit": 1}, metadata={"for": other})
+    assert await client.threads.search(metadata={"for": other}) == []
+
+
 async def test_unknown_body_fields_are_ignored(http: httpx.AsyncClient, thread: str) -> None:
     body = {"assistant_id": "counter", "input": {"limit": 1}, "langsmith_tracer": None, "strict_resume": True, "x": 1}
     response = await http.post(f"/threads/{thread}/runs/wait", json=body)

@@ -251,7 +251,7 @@ async def begin(
 async def allowed(me: Caller, request: Request, thread_id: str | None) -> tuple[Scope, Request]:
     """What the auth handlers make of a run: on which threads it may be, and its metadata.
 
-    What a handler adds to the metadata goes to a thread that is made with the run as well, so that it can be found.
+    The metadata goes to a thread that is made with the run as well, so that it can be found.
     """
     use = await me.may("assistants", "read", {"assistant_id": request.assistant_id, "metadata": {}})
     value: dict[str, Any] = {

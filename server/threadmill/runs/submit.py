@@ -26,7 +26,7 @@ class Request:
     assistant_id: str
     input: Any = None
     command: dict[str, Any] | None = None
-    metadata: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)  # also that of a thread made with the run
     config: dict[str, Any] = field(default_factory=dict)
     context: dict[str, Any] = field(default_factory=dict)
     stream_mode: tuple[str, ...] = ("values",)
@@ -46,7 +46,7 @@ class Request:
     on_crash: str | None = None
     keep_thread: bool = True
     idempotency_key: str | None = None
-    thread_metadata: dict[str, Any] = field(default_factory=dict)  # for a thread made with the run
+    thread_metadata: dict[str, Any] = field(default_factory=dict)  # of it, what handlers added: a cron keeps it
     user: dict[str, Any] | None = None  # who asked, as authentication said
     headers: dict[str, str] = field(default_factory=dict)  # of the HTTP request, for `configurable`
     use: Mapping[str, Any] | None = None  # filter of the assistants that they may run
@@ -153,10 +153,10 @@ def _assistant(tx: Tx, scope: Scope, name: str) -> Assistant:
 
 def _thread(tx: Tx, scope: Scope, request: Request, thread_id: str | None, new_thread: str) -> str:
     if thread_id is None:
-        threads.create(tx, new_thread, metadata=request.thread_metadata, ephemeral=not request.keep_thread)
+        threads.create(tx, new_thread, metadata=request.metadata, ephemeral=not request.keep_thread)
         return new_thread
     if request.if_not_exists == "create":
-        threads.create(tx, thread_id, metadata=request.thread_metadata, if_exists="do_nothing")
+        threads.create(tx, thread_id, metadata=request.metadata, if_exists="do_nothing")
     if not threads.exists(tx, scope, thread_id):
         raise NotFound("Thread or assistant not found.")
     return thread_id
