@@ -282,6 +282,12 @@ async def test_a_version_is_a_number(http: httpx.AsyncClient, three: str, body: 
     assert (await http.post(f"/assistants/{three}/latest", json=body)).status_code in (404, 422)
 
 
+async def test_a_whole_number_is_one_however_it_is_written(http: httpx.AsyncClient, three: str) -> None:
+    for version in ("1.0", "2e0"):
+        answer = await http.post(f"/assistants/{three}/latest", content=f'{{"version": {version}}}')
+        assert answer.json()["version"] == int(float(version)), answer.text
+
+
 @pytest.mark.parametrize("body", [{"limit": 0}, {"limit": 1001}, {"offset": -1}, {"metadata": 5}, None])
 async def test_versions_reject_what_they_cannot_mean(http: httpx.AsyncClient, three: str, body: Any) -> None:
     content = {"content": b""} if body is None else {"json": body}

@@ -2,11 +2,11 @@
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, Literal, TypeVar, cast
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 from fastapi import APIRouter, Response
 from langchain_core.runnables import RunnableConfig
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from threadmill import assistants, schemas, threads
 from threadmill.api import answers
@@ -73,8 +73,13 @@ class Versions(Body):
     offset: int = Field(0, ge=0, le=BIGGEST)
 
 
+def _whole(number: Any) -> Any:
+    """JSON has one kind of numbers: 1.0 is 1."""
+    return int(number) if isinstance(number, float) and number.is_integer() else number
+
+
 class Latest(Body):
-    version: int = Field(strict=True, ge=0, le=BIGGEST)
+    version: Annotated[int, BeforeValidator(_whole), Field(strict=True, ge=0, le=BIGGEST)]
 
 
 @router.post("", responses=answers.answers(answers.Assistant, 400, 404, 409))
