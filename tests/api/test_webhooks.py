@@ -315,14 +315,18 @@ async def test_what_must_not_be_called_is_refused_when_it_is_named(http: httpx.A
 async def test_deliveries_belong_to_whom_the_thread_belongs_to(receiver: Receiver, tmp_path: Path) -> None:
     receiver.answers["/hers"] = [410]
     guard = {"path": str(KIT.parent / "auth" / "guard.py") + ":auth"}
-    server = Server(tmp_path / "data", project(tmp_path / "p", auth=guard), ENV).start()
+    http = {"configurable_headers": {"includes": ["authorization", "x-plan"]}}
+    server = Server(tmp_path / "data", project(tmp_path / "p", auth=guard, http=http), ENV).start()
     try:
-        alice = get_client(url=server.url, headers={"Authorization": "Bearer alice"})
+        alice = get_client(url=server.url, headers={"Authorization": "Bearer alice", "x-plan": "free"})
         thread = (await alice.threads.create())["thread_id"]
         run = await alice.runs.create(thread, "counter", input={"limit": 1}, webhook=f"{receiver.url}/hers")
         ((_, body),) = await receiver.arrived("/hers")
-        assert body["kwargs"]["config"]["configurable"]["langgraph_auth_user"] is None
-        assert body["kwargs"]["config"]["configurable"]["langgraph_auth_user_id"] == "alice"
+        sent = body["kwargs"]["config"]["configurable"]
+        assert (sent["langgraph_auth_user"], sent["langgraph_auth_user_id"]) == (None, "alice")
+        kept: Any = (await alice.runs.get(thread, run["run_id"]))["kwargs"]  # type: ignore[typeddict-item]
+        assert kept["config"]["configurable"]["authorization"] == "Bearer alice"
+        assert ("authorization" in sent, sent["x-plan"]) == (False, "free")
         place = f"/webhooks/deliveries/{run['run_id']}/retry"
 
         async def dead() -> bool:

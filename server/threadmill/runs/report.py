@@ -6,6 +6,7 @@ from typing import Any
 from threadmill import deliveries
 from threadmill.ids import stamp
 from threadmill.jsonable import dumps
+from threadmill.langgraph_json.http import SECRETS
 from threadmill.runs.run import Run, shown
 from threadmill_checkpoints.database import Tx
 
@@ -24,7 +25,7 @@ def report(
     told = shown(run) | {
         "status": status,
         "updated_at": now,
-        "kwargs": _without_user(run.kwargs),
+        "kwargs": _without_secrets(run.kwargs),
         "run_started_at": run.updated_at if run.attempt else None,
         "run_ended_at": now,
     }
@@ -36,7 +37,9 @@ def report(
     return True
 
 
-def _without_user(kwargs: dict[str, Any]) -> dict[str, Any]:
-    """What authentication knows of a user (a token, perhaps) is for the graph; the id is left."""
+def _without_secrets(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """What authentication knows of a user (a token, perhaps) is for the graph, as are headers with secrets; the
+    user's id is left."""
     config = kwargs["config"]
-    return kwargs | {"config": config | {"configurable": config["configurable"] | {"langgraph_auth_user": None}}}
+    told = {key: value for key, value in config["configurable"].items() if not SECRETS.fullmatch(key.lower())}
+    return kwargs | {"config": config | {"configurable": told | {"langgraph_auth_user": None}}}
