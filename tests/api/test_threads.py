@@ -38,6 +38,15 @@ async def test_if_exists_do_nothing_returns_the_old_thread_untouched(client: Lan
     assert again == old
 
 
+@pytest.mark.parametrize("if_exists", ["raise", "do_nothing"])
+async def test_the_id_of_a_stateless_runs_thread_is_taken(http: httpx.AsyncClient, if_exists: str) -> None:
+    """Also when the run has ended, and the thread is not shown any more."""
+    ran = await http.post("/runs/wait", json={"assistant_id": "counter", "input": {"limit": 1}})
+    hidden = ran.headers["content-location"].split("/")[2]
+    answer = await http.post("/threads", json={"thread_id": hidden, "if_exists": if_exists})
+    assert (answer.status_code, answer.json()) == (409, {"detail": f"Thread with ID {hidden} already exists"})
+
+
 async def test_a_thread_can_be_born_with_state(client: LangGraphClient) -> None:
     steps = [{"values": {"n": 1}, "as_node": "__start__"}, {"values": {"log": ["made up"]}, "as_node": "propose"}]
     thread = await client.threads.create(graph_id="hitl", supersteps=[{"updates": [step]} for step in steps])

@@ -12,7 +12,7 @@ from threadmill import branches, markers, retention, threads
 from threadmill.api import answers
 from threadmill.api.feed import reader_of
 from threadmill.api.wire import Body, Here, Me, Route, json, listed, page, selected
-from threadmill.errors import BadRequest, Conflict, Invalid, ThreadmillError
+from threadmill.errors import BadRequest, Conflict, Invalid, NotFound, ThreadmillError
 from threadmill.ids import new_id, parse_id
 from threadmill.langgraph_json.values import MAX_MINUTES
 from threadmill.retention import Strategy
@@ -100,33 +100,35 @@ async def create(body: Create, here: Here, me: Me) -> Response:
         value["ttl"] = body.ttl.model_dump()
     scope = await me.may("threads", "create", value)
     ttl = Ttl.model_validate(value["ttl"]) if value.get("ttl") else None  # the handler may have its own idea
-    created = await here.database.write(_create, scope, thread_id, value["metadata"], if_exists, body.title, ttl)
+    thread, created = await here.database.write(
+        _create, scope, thread_id, value["metadata"], if_exists, body.title, ttl
+    )
     here.signals.notify("feed")
-    if created is not None and body.supersteps:
+    if created and body.supersteps:
         try:
             steps = [{"updates": step.updates} for step in body.supersteps]
             await here.on_state_loop(here.states.supersteps(scope, thread_id, steps))
         except ThreadmillError as error:
             detail = f"Thread {thread_id} was created, but there were problems updating the state: {error.message}"
             return json({"detail": detail}, status=201)
-    elif created is not None:
-        return json(shown(created))
-    return json(shown(await here.thread(scope, thread_id)))
+        thread = await here.thread(scope, thread_id)
+    return json(shown(thread))
 
 
 def _create(
     tx: Tx, scope: Scope, thread_id: str, metadata: dict[str, Any], if_exists: str, title: str | None, ttl: Ttl | None
-) -> Thread | None:
-    """None when it was there before. Somebody else's thread is in the way, but is not shown."""
+) -> tuple[Thread, bool]:
+    """False when it was there before. One that the caller does not see, as somebody else's, is in the way."""
     if not threads.create(tx, thread_id, metadata=metadata, if_exists=if_exists):
-        if not threads.exists(tx, scope, thread_id):
-            raise Conflict(f"Thread with ID {thread_id} already exists")
-        return None
+        try:
+            return threads.get(tx, scope, thread_id, values=True, shown=True), False
+        except NotFound as error:
+            raise Conflict(f"Thread with ID {thread_id} already exists") from error
     if title:
         threads.patch(tx, ALL, thread_id, metadata=None, title=title)
     if ttl is not None:
         retention.set_ttl(tx, ALL, thread_id, ttl.strategy, ttl.ttl)
-    return threads.get(tx, ALL, thread_id)
+    return threads.get(tx, ALL, thread_id), True
 
 
 @router.post("/search", responses=answers.page(answers.ThreadPart, 400, 501))
