@@ -65,6 +65,14 @@ def default_id(graph_id: str) -> str:
     return str(uuid5(NAMESPACE, graph_id))
 
 
+def id_of(name: str) -> str:
+    """Of an assistant that is named by its id, or by its graph."""
+    try:
+        return str(UUID(name))
+    except ValueError:
+        return default_id(name)
+
+
 def ensure_defaults(
     tx: Tx, graphs: Iterable[tuple[str, str | None]], configs: Mapping[str, Mapping[str, Any]] | None = None
 ) -> None:

@@ -8,6 +8,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 from langgraph_sdk import Auth
 from langgraph_sdk.auth.exceptions import HTTPException
@@ -15,6 +16,8 @@ from langgraph_sdk.auth.types import AuthContext
 
 from threadmill.errors import Forbidden, ThreadmillError
 from threadmill.scope import ALL, FILTERED, Scope, filtered
+
+IDS = ("thread_id", "assistant_id", "run_id", "cron_id")  # handlers get them as the SDK's types have them
 
 
 class Refused(ThreadmillError):
@@ -85,12 +88,16 @@ class Caller:
             return ALL
         permissions = list(self.user.permissions) if self.user is not None else []
         context = AuthContext(user=self.user, permissions=permissions, resource=resource, action=action)  # type: ignore[arg-type]
+        value = {} if value is None else value
+        ids = {key: item for key in IDS if isinstance(item := value.get(key), str)}
+        value |= {key: _uuid(item) for key, item in ids.items()}
         try:
-            answer = await handler(ctx=context, value={} if value is None else value)
+            answer = await handler(ctx=context, value=value)
         except HTTPException as error:
             raise Refused(error.status_code, str(error.detail), error.headers) from error
         except AssertionError as error:
             raise Forbidden(str(error) or "Forbidden") from error
+        value |= ids
         if answer is None or answer is True:
             return ALL
         if answer is False:
@@ -140,6 +147,13 @@ async def authenticate(auth: Auth | None, call: Call) -> Caller:
     except AssertionError as error:
         raise Refused(401, str(error) or "Unauthorized") from error
     return Caller(User(_fields(answer)), auth)
+
+
+def _uuid(text: str) -> UUID | str:
+    try:
+        return UUID(text)
+    except ValueError:
+        return text
 
 
 def _fields(answer: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from langgraph.runtime import Runtime
 
 class State(TypedDict, total=False):
     said: dict[str, Any]
+    seen: list[Any]
 
 
 async def say(state: State, config: RunnableConfig, runtime: Runtime[None]) -> State:
@@ -17,6 +18,7 @@ async def say(state: State, config: RunnableConfig, runtime: Runtime[None]) -> S
     assert user is not None
     by_attribute, by_key = user.identity, user["plan"]
     said = {"id": place["langgraph_auth_user_id"], "name": by_attribute, "plan": by_key}
+    said |= {key: place[key] for key in ("tenant",) if key in place}
     return {"said": said | {"permissions": place["langgraph_auth_permissions"], "user_id": place["user_id"]}}
 
 

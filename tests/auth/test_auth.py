@@ -272,3 +272,40 @@ async def test_a_file_without_an_auth_object_does_not_start_an_open_server(tmp_p
     (tmp_path / "langgraph.json").write_text(graph)
     with pytest.raises(RuntimeError, match=r"exited with 1\n(.*\n)*.*auth.path: auth is missing"):
         Server(tmp_path / "data", tmp_path / "langgraph.json").start()
+
+
+# Where everything has an owner: tests/auth/owners.py
+
+
+@pytest.fixture(scope="module")
+def owned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    project = Path(__file__).with_name("owners.json")
+    own = Server(tmp_path_factory.mktemp("owned") / "data", project).start()
+    yield own
+    own.kill()
+
+
+async def test_the_agents_of_the_project_can_be_run_by_whoever_may_run(owned: Server) -> None:
+    alice = client_of(owned, "alice")
+    made = await alice.runs.create(None, "who", input={})
+    assert await alice.assistants.search() == []  # they have no owner
+    by_id = await alice.runs.wait(None, made["assistant_id"], input={})
+    assert by_id["said"]["name"] == "alice"
+    assert (await alice.crons.create("who", schedule="0 0 1 1 *", input={}))["user_id"] == "alice"
+    hers = await alice.assistants.create("who", name="hers")
+    assert (await alice.runs.wait(None, hers["assistant_id"], input={}))["said"]["name"] == "alice"
+    async with httpx.AsyncClient(base_url=owned.url, headers={"Authorization": "Bearer bob"}) as bob:
+        assert (await bob.post("/runs/wait", json={"assistant_id": hers["assistant_id"]})).status_code == 404
+        assert (await bob.post("/runs/wait", json={"assistant_id": "who"})).json()["said"]["name"] == "bob"
+
+
+@pytest.mark.parametrize("context", [None, {"colour": "red"}])
+async def test_a_handler_says_what_a_run_is_given(owned: Server, context: Any) -> None:
+    alice = client_of(owned, "alice")
+    place = (await alice.threads.create())["thread_id"]
+    answer = await alice.runs.wait(place, "who", input={}, context=context)
+    (run,) = await alice.runs.list(place)
+    assert answer["seen"] == [run["assistant_id"].replace("-", ""), run["run_id"]]  # a UUID, though a graph was named
+    assert answer["said"]["tenant"] == "of alice"
+    assert run["kwargs"]["config"]["configurable"]["tenant"] == "of alice"
+    assert context is None or run["kwargs"]["context"]["colour"] == "red"

@@ -144,7 +144,7 @@ async def compare(thread_id: str, body: Compare, here: Here, me: Me, http: HTTPR
         value: dict[str, Any] = {"thread_id": new_id(), "metadata": {"compare_id": compare_id}}
         await me.may("threads", "create", value)
         run = ThreadRun(**one.model_dump(exclude={"title"}, exclude_none=True)).on_thread(None)
-        _, request = await allowed(me, run, value["thread_id"])
+        _, request = await allowed(here, me, run, value["thread_id"])
         variants.append(Variant(value["thread_id"], value["metadata"], one.title, request))
     begun = await here.compare(scope, source, at, variants, http.scope["state"]["request_id"])
     here.signals.notify("feed")

@@ -107,7 +107,7 @@ async def _create(
     cron_id, timing, payload = new_id(), body.timing(), body.model_dump(exclude_unset=True)
     here.webhooks.check(request.webhook)
     wished = dict(request.metadata)
-    scope, request = await allowed(me, request, thread_id)
+    scope, request = await allowed(here, me, request, thread_id)
     value: dict[str, Any] = {
         "cron_id": cron_id,
         "thread_id": thread_id,

@@ -344,7 +344,7 @@ async def _submit(
     request_id: str,
     decide: Callable[[Tx, submit.Request], submit.Request] | None = None,
 ) -> str:
-    scope, request = await allowed(me, request, thread_id)
+    scope, request = await allowed(here, me, request, thread_id)
     return (await here.submit(scope, request, thread_id, request_id, decide=decide)).run.run_id
 
 

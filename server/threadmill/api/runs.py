@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, cast, get_args
 from fastapi import APIRouter, Header, Query, Response
 from fastapi import Request as HTTPRequest
 
-from threadmill import threads
+from threadmill import assistants, threads
 from threadmill.api import answers
 from threadmill.api.run_requests import StatelessRun, ThreadRun
 from threadmill.api.wire import Body, Here, Me, Route, Stream, json, listed, one_of, selected
@@ -190,7 +190,7 @@ async def stream_stateless(body: StatelessRun, here: Here, me: Me, http: HTTPReq
 async def create_batch(body: list[StatelessRun], here: Here, me: Me, http: HTTPRequest) -> Response:
     if not body:
         raise Invalid("A batch needs at least one run.")
-    asked = [await allowed(me, one.alone(), None) for one in body]
+    asked = [await allowed(here, me, one.alone(), None) for one in body]
     created = await here.submit_all(
         asked[0][0], [replace(request, headers=_headers(here, http)) for _, request in asked], _request_id(http)
     )
@@ -243,30 +243,57 @@ async def _find(here: Runtime, me: Caller, action: str, thread_id: str, run_id: 
 async def begin(
     here: Runtime, me: Caller, request: Request, thread_id: str | None, http: HTTPRequest, run_id: str | None = None
 ) -> Submitted:
-    scope, request = await allowed(me, request, thread_id)
+    run_id = run_id or new_id()
+    scope, request = await allowed(here, me, request, thread_id, run_id)
     request = replace(request, headers=_headers(here, http))
     return await here.submit(scope, request, thread_id, _request_id(http), run_id)
 
 
-async def allowed(me: Caller, request: Request, thread_id: str | None) -> tuple[Scope, Request]:
-    """What the auth handlers make of a run: on which threads it may be, and its metadata.
+async def allowed(
+    here: Runtime, me: Caller, request: Request, thread_id: str | None, run_id: str | None = None
+) -> tuple[Scope, Request]:
+    """What the auth handlers make of a run: on which threads it may be, its metadata, and what the graph is given.
 
     The metadata goes to a thread that is made with the run as well, so that it can be found.
     """
-    use = await me.may("assistants", "read", {"assistant_id": request.assistant_id, "metadata": {}})
+    assistant_id = assistants.id_of(request.assistant_id)
+    use = await _usable(here, me, assistant_id)
+    configurable = dict(request.config.get("configurable") or {})
     value: dict[str, Any] = {
         "thread_id": thread_id,
-        "assistant_id": request.assistant_id,
+        "assistant_id": assistant_id,
+        "run_id": run_id,
         "metadata": dict(request.metadata),
         "multitask_strategy": request.multitask_strategy,
         "if_not_exists": request.if_not_exists,
         "after_seconds": request.after_seconds,
-        "kwargs": {"input": request.input, "command": request.command, "config": request.config},
+        "kwargs": {
+            "input": request.input,
+            "command": request.command,
+            "config": {**request.config, "configurable": configurable},
+            "context": dict(request.context),
+        },
     }
     scope = await me.may("threads", "create_run", value)
     added = {key: item for key, item in value["metadata"].items() if request.metadata.get(key) != item}
     user = me.user.to_dict() if me.user is not None else None
+    request = _given(request, value["kwargs"])
     return scope, replace(request, metadata=value["metadata"], thread_metadata=added, user=user, use=use.filter)
+
+
+async def _usable(here: Runtime, me: Caller, assistant_id: str) -> Scope:
+    """Which assistants may be run: those of the project's graphs by all, also where each assistant has an owner."""
+    if assistant_id in map(assistants.default_id, here.graphs.ids()):
+        return ALL
+    return await me.may("assistants", "read", {"assistant_id": assistant_id, "metadata": {}})
+
+
+def _given(request: Request, said: dict[str, Any]) -> Request:
+    """What a handler made of the `kwargs`. A run has a context or `configurable`: what it adds joins what there is."""
+    config, context = said["config"], said["context"]
+    if request.context and not request.config.get("configurable"):
+        context, config = {**context, **config["configurable"]}, {**config, "configurable": {}}
+    return replace(request, input=said["input"], command=said["command"], config=config, context=context)
 
 
 async def run_and_wait(

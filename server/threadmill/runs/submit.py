@@ -116,11 +116,7 @@ def submit(
 def resolve(tx: Tx, scope: Scope, name: str) -> Assistant | None:
     """By id, or by the name of a graph."""
     try:
-        assistant_id = str(UUID(name))
-    except ValueError:
-        assistant_id = assistants.default_id(name)
-    try:
-        return assistants.get(tx, scope, assistant_id)
+        return assistants.get(tx, scope, assistants.id_of(name))
     except NotFound:
         return None
 
