@@ -166,7 +166,7 @@ def _fields(answer: Any) -> dict[str, Any]:
         found = dict(answer)
     else:
         dump: Callable[[], Any] | None = getattr(answer, "model_dump", None) or getattr(answer, "dict", None)
-        found = dict(dump()) if dump is not None else dict(vars(answer))
+        found = dict(dump()) if dump is not None else dict(getattr(answer, "__dict__", {}))
         found.setdefault("identity", getattr(answer, "identity", None))
     if not found.get("identity"):
         raise Refused(401, "Unauthorized")

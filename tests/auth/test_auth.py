@@ -309,3 +309,9 @@ async def test_a_handler_says_what_a_run_is_given(owned: Server, context: Any) -
     assert answer["said"]["tenant"] == "of alice"
     assert run["kwargs"]["config"]["configurable"]["tenant"] == "of alice"
     assert context is None or run["kwargs"]["context"]["colour"] == "red"
+
+
+async def test_whom_the_handler_does_not_name_is_401(owned: Server) -> None:
+    async with httpx.AsyncClient(base_url=owned.url, headers={"Authorization": "Bearer nobody"}) as nobody:
+        answer = await nobody.post("/threads", json={})
+    assert (answer.status_code, answer.json()) == (401, {"detail": "Unauthorized"})
