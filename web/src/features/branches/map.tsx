@@ -9,7 +9,7 @@ import { branching, type Branching, type Piece } from '../../core/branches.ts'
 import { Button, IconButton } from '../../ui/button.tsx'
 import { Icon } from '../../ui/icon.tsx'
 import { toast } from '../../ui/toast.tsx'
-import { choose, ready } from './path.ts'
+import { busy, choose } from './path.ts'
 import { t } from './words.ts'
 
 interface Shared {
@@ -93,9 +93,9 @@ function One({ piece, ...shared }: { piece: Branching } & Shared) {
         type="button"
         class="piece"
         aria-current={piece.now ? 'true' : undefined}
-        aria-disabled={!ready.value}
-        title={ready.value ? undefined : t('busy')}
-        onClick={() => ready.value && !piece.now && go()}
+        aria-disabled={busy.value}
+        title={busy.value ? t('busy') : undefined}
+        onClick={() => !busy.value && !piece.now && go()}
       >
         <span class="piece-text">{piece.preview ?? t('wordless')}</span>
         <span class="piece-about">

@@ -21,11 +21,14 @@ export const waysOf = (id: string, message: string): Ways | null =>
 
 export const source = computed(() => (known.value?.thread === current.value ? known.value.path.forked_from : null))
 
-/** Whether the thread that is shown can be changed: nothing runs in it, or waits to. One for all turns. */
-export const ready = computed(() => {
-  const { known: how, view, queue } = thread(current.value).value
-  return how === 'live' && view.in_flight === null && !queue.length
+/** Something runs in the thread that is shown, or waits to, as far as is known. */
+export const busy = computed(() => {
+  const { view, queue } = thread(current.value).value
+  return view.in_flight !== null || queue.length > 0
 })
+
+/** Whether the thread that is shown can be changed. One for all turns. */
+export const ready = computed(() => thread(current.value).value.known === 'live' && !busy.value)
 
 /** What must be the same for the answer to be the same. */
 const basis = computed(() => {
