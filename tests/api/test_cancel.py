@@ -1,5 +1,6 @@
 """Stopping a run: interrupt keeps its progress, rollback undoes it."""
 
+import json
 import uuid
 from typing import Any
 
@@ -37,6 +38,27 @@ async def test_an_interrupted_run_keeps_its_progress_and_can_go_on(client: LangG
     output: Any = await client.runs.wait(thread, "slow")
     assert output["log"] == [f"s{i + 1}" for i in range(done + 2)]
     assert (await client.threads.get(thread))["error"] is None
+
+
+@pytest.mark.beyond_reference
+@pytest.mark.parametrize("path", ["runs/{run}/cancel?action=interrupt", "stop"])
+async def test_of_what_was_stopped_too_only_the_output_schema_is_told(
+    client: LangGraphClient, http: httpx.AsyncClient, thread: str, path: str
+) -> None:
+    body = {"assistant_id": "slow_private", "input": LONG, "stream_mode": "values", "stream_resumable": True}
+    run = (await http.post(f"/threads/{thread}/runs", json=body)).json()["run_id"]
+    await progressed(client, thread)
+    async with (
+        anyio.create_task_group() as waiting,
+        http.stream("GET", f"/threads/{thread}/runs/{run}/join") as waited,
+    ):
+        waiting.start_soon(http.post, f"/threads/{thread}/{path.format(run=run)}")
+        told = [json.loads(await waited.aread())]
+    told.append(await client.runs.join(thread, run))
+    again = client.runs.join_stream(thread, run, last_event_id="-1")
+    told += [part.data async for part in again if part.event == "values"]
+    assert {*map(tuple, told)} == {("done",)}
+    assert (await client.threads.get_state(thread))["values"]["steps"] == LONG["steps"]
 
 
 async def test_a_rolled_back_run_never_happened(client: LangGraphClient, thread: str) -> None:
@@ -120,7 +142,6 @@ async def test_a_waiting_run_can_be_cancelled(client: LangGraphClient, thread: s
     assert (await client.threads.get_state(thread))["values"] == {}
 
 
-@pytest.mark.beyond_reference
 async def test_a_run_cancelled_before_it_began_returns_the_values_it_found(
     client: LangGraphClient, thread: str
 ) -> None:
@@ -131,6 +152,7 @@ async def test_a_run_cancelled_before_it_began_returns_the_values_it_found(
         await client.runs.wait(thread, "counter", input={})
 
 
+@pytest.mark.beyond_reference
 async def test_cancelling_a_queued_run_leaves_the_running_one_alone(client: LangGraphClient, thread: str) -> None:
     first = await client.runs.create(thread, "slow", input={"steps": 20, "delay": 0.02, "tag": "a"})
     await progressed(client, thread)

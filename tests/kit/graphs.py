@@ -137,15 +137,18 @@ def more(state: Slow) -> str:
     return "step" if state["done"] < state.get("steps", 1) else END
 
 
-slow = (
-    StateGraph(Slow)
-    .add_node("enter", enter)
-    .add_node("step", step)
-    .add_edge(START, "enter")
-    .add_edge("enter", "step")
-    .add_conditional_edges("step", more)
-    .compile()
-)
+class Done(TypedDict):
+    done: int
+
+
+def stepping(output: type) -> Any:
+    graph = StateGraph(Slow, output_schema=output).add_node("enter", enter).add_node("step", step)
+    graph.add_edge(START, "enter").add_edge("enter", "step").add_conditional_edges("step", more)
+    return graph.compile()
+
+
+slow = stepping(Slow)
+slow_private = stepping(Done)
 
 
 class Blocking(TypedDict, total=False):

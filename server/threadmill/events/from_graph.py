@@ -70,6 +70,7 @@ class Tap:
         self.encoded: bytes | None = None  # `values` as JSON, when it had to be made anyway
         self.interrupts: list[Interrupt] = []
         self.paused = False
+        self._output: Shown | None = None
         self._shown: Shown | None = None
 
     def config(self, store: BaseStore | None) -> dict[str, Any]:
@@ -82,8 +83,8 @@ class Tap:
 
     def show(self, channels: frozenset[str] | None) -> None:
         """Which of the root graph's channels its clients see, if not all. The event protocol shows the whole state."""
-        if channels is not None and PROTOCOL not in self._modes:
-            self._shown = Shown(channels)
+        self._output = None if channels is None else Shown(channels)
+        self._shown = None if PROTOCOL in self._modes else self._output
 
     def given(self, given: Any) -> None:
         if self._shown is not None:
@@ -168,8 +169,11 @@ class Tap:
     def last(self, values: Any) -> None:
         """The state that a stop left, which no graph told."""
         if "values" in self._modes:
-            told = values if self._shown is None or not isinstance(values, dict) else self._shown.part(values)
-            self._record("values", (), dumps(told))
+            self._record("values", (), dumps(values if self._shown is None else self.output(values)))
+
+    def output(self, values: Any) -> Any:
+        """Of a state; the same object where that has nothing else."""
+        return values if self._output is None or not isinstance(values, dict) else self._output.part(values)
 
     def _remember(self, payload: Any) -> bytes | None:
         data = dumps(payload) if "values" in self._modes else None

@@ -171,13 +171,14 @@ class Executor:
         except Exception as error:  # the state stays at the last checkpoint that could be written
             return _failed(tap, "error", error)
         if closed is not None:
-            return _complete(closed)
+            return _complete(tap, closed)
         known = tap.values is not None
         values = dumps(tap.values) if known else None
         return dataclasses.replace(
             stopped_early("rollback" if control.stop == "rollback" else "interrupt", control.reason),
             values=values,
-            output=values or (b"null" if control.stop == "rollback" else None),  # else it is the state that was there
+            # Nothing was told: it is the state that was there.
+            output=_output(tap, tap.values, values) if values else b"null" if control.stop == "rollback" else None,
             summary=summary.of_state(tap.values) if known else None,
         )
 
@@ -189,6 +190,7 @@ class Executor:
                 run.graph_id, run.kwargs["config"], access="threads.update", store=self.store, checkpointer=saver
             ) as graph:
                 saver.about = self.graphs.about(run.graph_id, graph)
+                attempt.tap.show(shown_of(graph))
                 closed = await closing.close(graph, saver, _place(run), run, await attempt.told())
         except Exception:  # a reducer of the user's that takes no such update, or a graph that cannot be updated
             logger.exception("a stopped turn could not be closed", thread_id=run.thread_id, run_id=run.run_id)
@@ -200,7 +202,7 @@ class Executor:
         closed = await self._closed(attempt)
         if closed is None:
             raise RuntimeError("What the run said could not be added to the state.")
-        return dataclasses.replace(_complete(closed), ending="success")
+        return dataclasses.replace(_complete(attempt.tap, closed), ending="success")
 
     async def _iterate(self, graph: Graph, attempt: Attempt) -> None:
         run, tap, control = attempt.run, attempt.tap, attempt.control
@@ -365,9 +367,15 @@ async def _finished(graph: Graph, run: Run, tap: Tap, saver: SqliteSaver) -> Out
     )
 
 
-def _complete(closed: Closed) -> Outcome:
+def _complete(tap: Tap, closed: Closed) -> Outcome:
     values = dumps(closed.values)
-    return Outcome("stop", values=values, output=values, summary=summary.of_state(closed.values), write=closed.write)
+    output = _output(tap, closed.values, values)
+    return Outcome("stop", values=values, output=output, summary=summary.of_state(closed.values), write=closed.write)
+
+
+def _output(tap: Tap, values: Any, encoded: bytes) -> bytes:
+    output = tap.output(values)
+    return encoded if output is values else dumps(output)
 
 
 async def _mended(graph: Graph, config: Any, given: Any) -> Any:
