@@ -250,6 +250,12 @@ async def test_of_a_thread_without_a_root_graph_the_newest_of_each_namespace_is_
     assert {found.checkpoint["id"] for found in await listed(saver)} == newest
 
 
+async def test_metadata_of_a_run_may_hold_what_json_does_not(saver: SqliteSaver) -> None:
+    config: Any = {**place("t"), "metadata": {"held": {(1, 2): "pair", b"key": 1, "one": Path("a")}}}
+    await saver.aput(config, checkpoint(), {}, {})
+    assert [one.metadata for one in await listed(saver)] == [{"held": {"one": "a"}}]
+
+
 @pytest.mark.parametrize("key", ["it's", 'quo"te', "a.b", "$", "x') OR 1=1 --", "", "[0]", "ü", "a\x00b"])
 async def test_a_filter_finds_any_key_and_runs_none(saver: SqliteSaver, key: str) -> None:
     """See CVE-2025-67644: keys are data."""

@@ -57,7 +57,7 @@ AHEAD = 64  # writes a run may be ahead of the disk before it waits
 TOGETHER_S = 0.02  # how long a write that nobody waits for may wait for others
 JOINED_S = 0.002  # how long what a task wrote may wait for the checkpoint that its superstep ends with
 PAGE = 50  # checkpoints read at once by `list`
-ABOUT = json.JSONEncoder(ensure_ascii=False, default=str)  # of metadata
+ABOUT = json.JSONEncoder(ensure_ascii=False, default=str, skipkeys=True)  # of metadata, in which may be anything
 
 
 KEY = ("thread_id", "checkpoint_ns", "checkpoint_id")
