@@ -31,10 +31,11 @@ THEIRS = (
     "OR root_id IN (SELECT value FROM json_each(:ids)))"
 )
 # What subgraphs remember of the steps before checkpoints of `:source`, where the one they belong to is not there; not
-# of the steps from them on.
+# of the steps from them on. The newest id comes first: a long thread that was forked early has much that is newer.
 REMEMBERED = (
-    f"(checkpoint_ns > '' AND instr(checkpoint_ns, ':') = 0 AND {stored_at('checkpoints.root_id')} "
-    "IN (SELECT value FROM json_each(:ids)) AND root_id NOT IN (SELECT value FROM json_each(:ids)))"
+    "(root_id < (SELECT max(value) FROM json_each(:ids)) AND checkpoint_ns > '' AND instr(checkpoint_ns, ':') = 0 "
+    f"AND {stored_at('checkpoints.root_id')} IN (SELECT value FROM json_each(:ids)) "
+    "AND root_id NOT IN (SELECT value FROM json_each(:ids)))"
 )
 WITH_THEM = f"({THEIRS} OR {REMEMBERED})"
 
