@@ -27,6 +27,7 @@ from tests.web.talking import (
     spoke,
     squeezed,
     start_run,
+    until,
 )
 
 # The machine that runs the suite may be busy with something else.
@@ -34,7 +35,15 @@ SLACK = 1 if os.environ.get("THREADMILL_CHAOS") == "long" else 5
 
 
 def test_stop_ends_a_tool_and_its_card(page: Page, agent: Server) -> None:
+    page.add_init_script("""
+      window.ticking = new Set()
+      const [begin, end] = [setInterval, clearInterval]
+      window.setInterval = (...given) => { const one = begin(...given); ticking.add(one); return one }
+      window.clearInterval = (one) => { ticking.delete(one); end(one) }
+    """)
     page.goto("/")
+    expect(page.locator("#composer")).to_be_visible()
+    before = page.evaluate("ticking.size")
     page.get_by_label("Assistant", exact=True).select_option("odd")
     thread = begin(page, "turn the slow wheels")
     cards = log(page).locator("[data-tool=turn]")
@@ -44,6 +53,7 @@ def test_stop_ends_a_tool_and_its_card(page: Page, agent: Server) -> None:
     done(page)
     expect(cards.nth(1)).to_have_attribute("data-status", "stopped")
     expect(log(page).locator(".icon-running")).to_have_count(0)
+    until(page, "(before) => ticking.size === before", before)
     page.reload()
     expect(cards.nth(0)).to_have_attribute("data-status", "finished")
     expect(cards.nth(1)).to_have_attribute("data-status", "stopped")

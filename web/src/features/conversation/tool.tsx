@@ -58,7 +58,7 @@ function Took({ thread, step }: { thread: string; step: Step }) {
     if (!running) return
     const timer = setInterval(() => (now.value = serverNow()), 500)
     return () => clearInterval(timer)
-  }, [running === null])
+  }, [!running])
   const id = step.call.id
   if (step.duration_ms !== null) seen.set(id, step.duration_ms)
   const told = step.duration_ms ?? seen.get(id)

@@ -21,6 +21,12 @@ const nameOf = (one: Interrupt): string => `${one.interrupt_id} ${JSON.stringify
 
 export const begun = (one: Interrupt): Begun => all.value[nameOf(one)] ?? {}
 
+/** Those that are to be asked. If all have an answer, one that was asked with them is gone: the last is asked again. */
+export function unanswered(list: Interrupt[]): Interrupt[] {
+  const left = list.filter((one) => !begun(one).answer)
+  return left.length ? left : list.slice(-1)
+}
+
 export function begin(one: Interrupt, what: Begun): void {
   const name = nameOf(one)
   const { [name]: before, ...others } = all.peek()

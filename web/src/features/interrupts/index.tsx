@@ -8,7 +8,7 @@ import type { Interrupt, Json } from '../../core/wire.ts'
 import { Button } from '../../ui/button.tsx'
 import { Input } from '../../ui/field.tsx'
 import { toast } from '../../ui/toast.tsx'
-import { begin, begun, forget } from './begun.ts'
+import { begin, begun, forget, unanswered } from './begun.ts'
 import './interrupts.css'
 import { questionOf, type Choice } from './question.ts'
 import { Step } from './step.tsx'
@@ -21,8 +21,7 @@ function Questions({ thread: id }: { thread: string }) {
     return view.in_flight === null ? view.interrupts : []
   })
   const busy = useSignal(false)
-  const left = state.value.filter((one) => !begun(one).answer)
-  const open = left.length ? left : state.value // those that were asked with them are gone
+  const open = unanswered(state.value)
   const first = open[0]
   if (first === undefined) return null
   const answer = async (value: Json) => {
