@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import math
 import operator
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -251,9 +252,13 @@ async def test_of_a_thread_without_a_root_graph_the_newest_of_each_namespace_is_
 
 
 async def test_metadata_of_a_run_may_hold_what_json_does_not(saver: SqliteSaver) -> None:
-    config: Any = {**place("t"), "metadata": {"held": {(1, 2): "pair", b"key": 1, "one": Path("a")}}}
-    await saver.aput(config, checkpoint(), {}, {})
-    assert [one.metadata for one in await listed(saver)] == [{"held": {"one": "a"}}]
+    held = {(1, 2): "pair", b"key": 1, "one": Path("a"), "none": [math.nan, math.inf], "words": "NaN"}
+    config: Any = {**place("t"), "metadata": {"held": held, "ratio": -math.inf}}
+    put = await saver.aput(config, checkpoint(), {}, {})
+    read = {"held": {"one": "a", "none": [None, None], "words": "NaN"}, "ratio": None}
+    assert [one.metadata for one in await listed(saver)] == [read]
+    await saver.database.write(forks.fork, "t", put["configurable"]["checkpoint_id"], "fork")
+    assert [one.metadata for one in await listed(saver, place("fork"))] == [read]
 
 
 @pytest.mark.parametrize("key", ["it's", 'quo"te', "a.b", "$", "x') OR 1=1 --", "", "[0]", "ü", "a\x00b"])

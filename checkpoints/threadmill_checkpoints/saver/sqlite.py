@@ -25,7 +25,6 @@ from typing import Any, TypeVar, cast
 from langchain_core.runnables import RunnableConfig
 from langgraph._internal._constants import CONFIG_KEY_RUNTIME
 from langgraph.checkpoint.base import (
-    EXCLUDED_METADATA_KEYS,
     WRITES_IDX_MAP,
     BaseCheckpointSaver,
     ChannelVersions,
@@ -35,7 +34,6 @@ from langgraph.checkpoint.base import (
     DeltaChannelHistory,
     PendingWrite,
     get_checkpoint_id,
-    get_checkpoint_metadata,
     writes_sort_key,
 )
 from langgraph.checkpoint.base.id import uuid6
@@ -46,6 +44,7 @@ from threadmill_checkpoints.database import Database, DatabaseError, Row, Tx
 from threadmill_checkpoints.saver import blobs, deltas, forks, heads, memories, pruning, rows
 from threadmill_checkpoints.saver.blobs import Reader
 from threadmill_checkpoints.saver.forks import View
+from threadmill_checkpoints.saver.metadata import encoded, gathered
 from threadmill_checkpoints.saver.named import give_ids
 from threadmill_checkpoints.saver.parts import Part, packed
 from threadmill_checkpoints.saver.states import THREADS, Apart, Memory, learn, put_together, take_apart
@@ -57,7 +56,6 @@ AHEAD = 64  # writes a run may be ahead of the disk before it waits
 TOGETHER_S = 0.02  # how long a write that nobody waits for may wait for others
 JOINED_S = 0.002  # how long what a task wrote may wait for the checkpoint that its superstep ends with
 PAGE = 50  # checkpoints read at once by `list`
-ABOUT = json.JSONEncoder(ensure_ascii=False, default=str, skipkeys=True)  # of metadata, in which may be anything
 
 
 KEY = ("thread_id", "checkpoint_ns", "checkpoint_id")
@@ -65,18 +63,6 @@ KEY = ("thread_id", "checkpoint_ns", "checkpoint_id")
 
 def _key(row: Row) -> tuple[str, str, str]:
     return row["thread_id"], row["checkpoint_ns"], row["checkpoint_id"]
-
-
-def _nested(config: RunnableConfig) -> dict[str, Any]:
-    """Lists, objects and nulls of a config's metadata, which LangGraph leaves out of a checkpoint's."""
-    return {
-        key: value
-        for key, value in (config.get("metadata") or {}).items()
-        if (value is None or isinstance(value, list | dict))
-        and key not in EXCLUDED_METADATA_KEYS
-        and key != deltas.COUNTERS
-        and not key.startswith("__")
-    }
 
 
 def _asking(config: RunnableConfig) -> str | None:
@@ -259,8 +245,7 @@ class SqliteSaver(BaseCheckpointSaver[str]):
         place, parent = (str(at["thread_id"]), str(at.get("checkpoint_ns", ""))), at.get("checkpoint_id")
         skeleton, apart = take_apart(self.memory, self.serde, place, parent, checkpoint, new_versions)
         kind, blob = self.serde.dumps_typed(skeleton)
-        about = {**_nested(config), **get_checkpoint_metadata(config, metadata), **self.about}
-        text = ABOUT.encode(about)
+        about = {**gathered(config, metadata), **self.about}
         row = {
             "thread_id": place[0],
             "checkpoint_ns": place[1],
@@ -268,8 +253,7 @@ class SqliteSaver(BaseCheckpointSaver[str]):
             "parent": parent,
             "type": kind,
             "checkpoint": blob,
-            # Lone surrogates are dropped, as the official saver does: JSON text must be UTF-8.
-            "metadata": text.encode("utf-8", "ignore"),
+            "metadata": encoded(about),
             "run_id": about.get("run_id"),
             "root_id": (about.get("parents") or {}).get("") if place[1] else None,
         }
