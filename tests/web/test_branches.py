@@ -3,8 +3,10 @@
 import re
 
 import httpx
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 from serving import Server
+
+from tests.web.talking import begin, done, item
 
 LONG = {"timeout": 60_000}
 
@@ -85,6 +87,22 @@ def test_a_fork_knows_where_it_is_from(page: Page, agent: Server) -> None:
     page.get_by_role("link", name="Forked from “hello”").click()
     expect(page).to_have_url(first)
     expect(page.locator("article.human")).to_have_text([re.compile("hello"), re.compile("thanks")])
+
+
+def test_what_one_conversation_waits_for_holds_up_no_other(page: Page) -> None:
+    held: list[Route] = []
+    again = page.locator("article.ai").last.get_by_role("button", name="Answer again")
+    other = begin(page, "What is 15% of 80?")
+    done(page)
+    thread = begin(page, "What is 20% of 80?")
+    done(page)
+    page.route(f"**/threads/{thread}/runs", lambda route: held.append(route))
+    again.click()
+    item(page, other).get_by_role("link").click()
+    expect(page.locator("article.human")).to_have_text(re.compile("15%"))
+    again.click()
+    expect(versions(page.locator("article.ai").last)).to_contain_text("2/2")
+    assert len(held) == 1
 
 
 def test_a_fork_needs_no_pause(page: Page) -> None:

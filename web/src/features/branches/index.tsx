@@ -38,14 +38,14 @@ function edit(id: string, what: { message: string; text: string } | null): void 
 
 const failed = (error: Error): void => toast(error.message)
 
-let asking = false
+const asking = new Set<string>()
 
 /** Another answer. Who clicks twice wants one. */
 async function again(id: string, body: Json): Promise<void> {
-  if (asking) return
-  asking = true
+  if (asking.has(id)) return
+  asking.add(id)
   await run(id, { input: null, ...body }).catch(failed)
-  asking = false
+  asking.delete(id)
 }
 
 function Actions({ thread: id, said }: { thread: string; said: Said }) {
