@@ -20,7 +20,7 @@ from threadmill import assistants, threads
 from threadmill.errors import BadRequest, Invalid, NotFound, ThreadmillError
 from threadmill.ids import stamp
 from threadmill.jsonable import dumps_text
-from threadmill.runs.submit import Request, resolve
+from threadmill.runs.submit import Request, resolve, respect
 from threadmill.scope import Scope
 from threadmill.signals import Signals
 from threadmill_checkpoints.database import Database, Row, Tx
@@ -137,6 +137,8 @@ def create(
         raise NotFound(f"Assistant '{request.assistant_id}' not found")
     if thread_id is not None:
         threads.require(tx, scope, thread_id)
+    else:
+        respect(tx, scope, request.metadata)
     cron = Cron(
         cron_id=cron_id,
         assistant_id=assistant.assistant_id,

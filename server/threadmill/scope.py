@@ -29,6 +29,11 @@ class Scope:
     def params(self) -> dict[str, str]:
         return {} if not self.filter else {"scope": json.dumps(self.filter)}
 
+    def holds(self, tx: Tx, metadata: Mapping[str, Any]) -> bool:
+        """Whether a row with this metadata would be in it."""
+        sql = f"SELECT 1 WHERE {self.condition(tx, ':metadata')}"
+        return tx.one(sql, metadata=json.dumps(metadata), **self.params) is not None
+
 
 # By which keys of metadata authorisation has filtered in this request: they must stay searchable.
 FILTERED: ContextVar[frozenset[str]] = ContextVar("filtered", default=frozenset())

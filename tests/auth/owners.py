@@ -22,6 +22,8 @@ async def own(ctx: Auth.types.AuthContext, value: dict[str, Any]) -> dict[str, A
 
 @auth.on.threads.create_run
 async def own_runs(ctx: Auth.types.AuthContext, value: dict[str, Any]) -> dict[str, Any]:
+    if ctx.user.identity == "mallory":
+        return {"owner": "mallory"}  # and says nothing of the metadata
     asked = value["kwargs"]
     asked["config"]["configurable"]["tenant"] = f"of {ctx.user.identity}"
     asked["input"] = {**(asked["input"] or {}), "seen": [value["assistant_id"].hex, str(value["run_id"])]}

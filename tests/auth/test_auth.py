@@ -315,3 +315,19 @@ async def test_whom_the_handler_does_not_name_is_401(owned: Server) -> None:
     async with httpx.AsyncClient(base_url=owned.url, headers={"Authorization": "Bearer nobody"}) as nobody:
         answer = await nobody.post("/threads", json={})
     assert (answer.status_code, answer.json()) == (401, {"detail": "Unauthorized"})
+
+
+async def test_nobody_makes_a_thread_for_somebody_else(owned: Server) -> None:
+    body: dict[str, Any] = {"assistant_id": "who", "input": {}, "on_completion": "keep"}
+    async with httpx.AsyncClient(base_url=owned.url, headers={"Authorization": "Bearer mallory"}) as mallory:
+        for path in ("/runs", "/runs/wait"):
+            planted = await mallory.post(path, json=body | {"metadata": {"owner": "victim"}})
+            assert planted.status_code == 404, planted.text
+        cron = {"assistant_id": "who", "schedule": "* * * * * *", "on_run_completed": "keep"}
+        assert (await mallory.post("/runs/crons", json=cron | {"metadata": {"owner": "victim"}})).status_code == 404
+        made = (await mallory.post("/runs/crons", json=cron | {"enabled": False})).json()["cron_id"]
+        changed = await mallory.patch(f"/runs/crons/{made}", json={"metadata": {"owner": "victim"}})
+        assert changed.status_code == 404
+        for metadata in ({}, {"topic": "mine"}, {"owner": "mallory"}):
+            assert (await mallory.post("/runs/wait", json=body | {"metadata": metadata})).status_code == 200
+    assert await client_of(owned, "victim").threads.search() == []

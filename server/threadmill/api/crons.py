@@ -16,7 +16,7 @@ from threadmill.api.wire import Body, Here, Me, Route, in_utc, json, page, selec
 from threadmill.crons import Cron, Filter, Timing
 from threadmill.errors import BadRequest
 from threadmill.ids import new_id, parse_id, stamp
-from threadmill.runs.submit import Request
+from threadmill.runs.submit import Request, respect
 from threadmill.scope import Scope
 from threadmill_checkpoints.database import Tx
 
@@ -192,6 +192,7 @@ def _patch(tx: Tx, scope: Scope, cron_id: str, given: dict[str, Any], metadata: 
     if old.thread_id is None:
         request = StatelessRun.model_validate(payload).alone()
         on_run_completed = given.get("on_run_completed") or old.on_run_completed
+        respect(tx, scope, request.metadata | old.request.thread_metadata)
     else:
         request = ThreadRun.model_validate(payload).on_thread(None)
         on_run_completed = None

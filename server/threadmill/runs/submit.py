@@ -11,7 +11,7 @@ from threadmill.errors import BadRequest, Conflict, Invalid, NotFound
 from threadmill.interrupts import unanswered
 from threadmill.runs import queue, recovery, run
 from threadmill.runs.run import Run
-from threadmill.scope import ALL, Scope
+from threadmill.scope import ALL, Scope, filtered
 from threadmill.threads import Thread
 from threadmill_checkpoints.database import Tx
 
@@ -149,6 +149,7 @@ def _assistant(tx: Tx, scope: Scope, name: str) -> Assistant:
 
 def _thread(tx: Tx, scope: Scope, request: Request, thread_id: str | None, new_thread: str) -> str:
     if thread_id is None:
+        respect(tx, scope, request.metadata)
         threads.create(tx, new_thread, metadata=request.metadata, ephemeral=not request.keep_thread)
         return new_thread
     if request.if_not_exists == "create":
@@ -156,6 +157,12 @@ def _thread(tx: Tx, scope: Scope, request: Request, thread_id: str | None, new_t
     if not threads.exists(tx, scope, thread_id):
         raise NotFound("Thread or assistant not found.")
     return thread_id
+
+
+def respect(tx: Tx, scope: Scope, metadata: Mapping[str, Any]) -> None:
+    """For a thread to be made: a handler may leave it nobody's, but it is not somebody else's. Raises NotFound."""
+    if metadata.keys() & {*filtered(scope.filter or {})} and not scope.holds(tx, metadata):
+        raise NotFound("Thread or assistant not found.")
 
 
 def _make_way(tx: Tx, thread_id: str, strategy: str, end: Callable[[Tx, Run, run.Action], None]) -> tuple[Run, ...]:
