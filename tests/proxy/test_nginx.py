@@ -1,6 +1,6 @@
 """Behind nginx as Debian ships it, gzip on: a silent tool, streams of tokens, SSE and WebSocket all survive.
 
-The short form shrinks nginx's read timeout, the heartbeat and the silence alike (1 s, 0.3 s, 4 s). The long form takes
+The short form shrinks nginx's read timeout, the heartbeat and the silence alike (2 s, 0.3 s, 4 s). The long form takes
 the real ones: THREADMILL_SILENCE=300 has nginx wait its default of 60 s, against the default heartbeat.
 """
 
@@ -59,7 +59,7 @@ def proxied(start_server: Callable[..., Server], tmp_path: Path) -> Iterator[str
     server = start_server() if LONG else start_server(THREADMILL_HEARTBEAT="0.3", THREADMILL_PING="0.5")
     port, folder = free_port(), tmp_path / "nginx"
     folder.mkdir()
-    timeout = "" if LONG else "proxy_read_timeout 1s;"
+    timeout = "" if LONG else "proxy_read_timeout 2s;"
     conf = folder / "nginx.conf"
     conf.write_text(CONF.format(folder=folder, port=port, url=server.url, timeout=timeout))
     process = subprocess.Popen(["nginx", "-c", str(conf), "-p", str(folder)], stderr=subprocess.DEVNULL)
