@@ -88,6 +88,7 @@ def test_several_questions_are_answered_one_after_the_other(page: Page, agent: S
 
 def test_answers_that_are_not_sent_yet_are_kept(page: Page, agent: Server) -> None:
     other = begin(page, "What is 15% of 80?")
+    expect(last(page)).to_contain_text("12")  # else the page is left before it was sent
     thread = odd(page, agent, "colours")
     answer, send = page.get_by_label("Your answer"), page.get_by_role("button", name="Send the answer")
     answer.fill("red")
