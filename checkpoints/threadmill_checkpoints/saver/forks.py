@@ -183,11 +183,6 @@ def fork(tx: Tx, source: str, checkpoint_id: str, target: str) -> None:
         _copy(tx, lies_in, target, "root_id = :at", at=checkpoint_id)
         _copy_writes(tx, lies_in, target, "checkpoint_ns = '' AND checkpoint_id = :at", at=checkpoint_id)
         _copy_writes(tx, lies_in, target, under, at=checkpoint_id)
-    nested = made_of(tx, target, "checkpoint_ns > ''")
-    tx.many(
-        "INSERT OR IGNORE INTO blob_refs (owner, blob_id, checkpoint_id) VALUES (?, ?, ?)",
-        [(blobs.holder(tx, target).owner, one, since) for one, since in nested.items()],
-    )
     if found["parent_checkpoint_id"] and View(tx, lies_in).get("", found["parent_checkpoint_id"]):
         at = rows.get_checkpoint(tx, lies_in, "", found["parent_checkpoint_id"])
         inherited = base(tx, lies_in)
@@ -199,6 +194,11 @@ def fork(tx: Tx, source: str, checkpoint_id: str, target: str) -> None:
             target=target,
             source=lies_in,
             at=found["parent_checkpoint_id"],
+        )
+        nested = made_of(tx, target, "checkpoint_ns > ''")
+        tx.many(
+            "INSERT OR IGNORE INTO blob_refs (owner, blob_id, checkpoint_id) VALUES (?, ?, ?)",
+            [(blobs.holder(tx, target).owner, one, since) for one, since in nested.items()],
         )
     else:
         hold(tx, target)
