@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Self
 from uuid import UUID, uuid5
 
@@ -60,6 +61,7 @@ def _decoded(row: Row, names: Iterable[str]) -> dict[str, Any]:
     return {name: json.loads(row[name]) if name in ("config", "context", "metadata") else row[name] for name in names}
 
 
+@lru_cache(1024)  # each run asks for that of every graph
 def default_id(graph_id: str) -> str:
     """The id every server gives the assistant of this graph."""
     return str(uuid5(NAMESPACE, graph_id))
