@@ -39,10 +39,12 @@ def get(tx: Tx, scope: Scope, thread_id: str, writer: str) -> Draft | None:
     return Draft.from_row(row) if row else None
 
 
-def put(tx: Tx, scope: Scope, thread_id: str, writer: str, content: Any, follows: str | None) -> Draft:
-    """As `delete`."""
+def put(
+    tx: Tx, scope: Scope, thread_id: str, writer: str, content: Any, follows: str | None, device: str | None = None
+) -> Draft:
+    """As `delete`. The revision begins with the `device`, which so knows its own again if it did not hear the answer."""
     _follow(tx, scope, thread_id, writer, follows)
-    made = Draft(content, new_id(), stamp(tx.now))
+    made = Draft(content, f"{device}.{new_id()}" if device else new_id(), stamp(tx.now))
     tx.run(
         "INSERT INTO drafts (thread_id, user_id, content, revision, updated_at) "
         "VALUES (:thread_id, :writer, :content, :revision, :updated_at) ON CONFLICT (thread_id, user_id) DO UPDATE "

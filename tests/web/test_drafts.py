@@ -6,8 +6,9 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import httpx
 import pytest
-from playwright.sync_api import BrowserContext, Locator, Page, expect
+from playwright.sync_api import BrowserContext, Dialog, Locator, Page, Route, expect
 from serving import Server
 
 from tests.web.talking import box, done, item, kept, last, lose, say, titled, until
@@ -111,6 +112,37 @@ def test_what_is_written_without_a_connection_follows_later(page: Page, phone: P
     expect(box(page)).to_have_value("in the next tunnel")
 
 
+def test_what_this_browser_wrote_is_its_own_also_if_the_answer_was_not_heard(page: Page, agent: Server) -> None:
+    (thread,) = titled(agent, "a tunnel")
+    place, path = f"{agent.url}/threads/{thread}/draft", f"**/threads/{thread}/draft*"
+    with page.expect_response(path):
+        page.goto(f"/t/{thread}")
+
+    def unheard(route: Route) -> None:
+        route.fetch()
+        route.abort()
+
+    page.route(path, lambda route: unheard(route) if route.request.method == "PUT" else route.continue_())
+    box(page).fill("What is 15%")
+    while httpx.get(place).json()["content"] != "What is 15%":
+        page.wait_for_timeout(50)
+    page.unroute(path)
+    box(page).fill("What is 15% of 80?")
+    keeps(page, thread, "What is 15% of 80?")
+    expect(page.get_by_text("On another device you wrote:")).to_have_count(0)
+
+    page.route(path, lambda route: unheard(route) if route.request.method == "PUT" else route.continue_())
+    box(page).fill("What is 15% of 60?")
+    while httpx.get(place).json()["content"] != "What is 15% of 60?":
+        page.wait_for_timeout(50)
+    page.unroute(path)
+    box(page).press("Enter")
+    expect(last(page)).to_contain_text("9")
+    keeps(page, thread)
+    expect(box(page)).to_have_value("")
+    expect(page.get_by_text("On another device you wrote:")).to_have_count(0)
+
+
 def test_what_is_typed_on_two_devices_is_not_lost(page: Page, phone: Page, agent: Server) -> None:
     (thread,) = titled(agent, "both")
     for one in (page, phone):
@@ -181,9 +213,15 @@ def leave(page: Page, *, warned: bool) -> None:
     """And come back; a browser warns nobody who has not touched the page."""
     box(page).click()
     asked: list[str] = []
-    page.once("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
+
+    def answer(dialog: Dialog) -> None:
+        asked.append(dialog.type)
+        dialog.accept()
+
+    page.on("dialog", answer)
     with page.expect_navigation():
         page.evaluate("setTimeout(() => location.reload())")
+    page.remove_listener("dialog", answer)
     assert asked == ["beforeunload"] * warned
 
 

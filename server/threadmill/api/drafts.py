@@ -3,6 +3,7 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Response
+from pydantic import StringConstraints
 
 from threadmill import drafts
 from threadmill.api import answers
@@ -19,6 +20,7 @@ LARGEST = 12_000_000  # bytes of JSON
 class Put(Body):
     content: str | list[dict[str, Any]]
     revision: str | None = None
+    device: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]{1,64}$")] | None = None
 
 
 @router.get("", responses=answers.answers(answers.Draft, 404, empty=304))
@@ -41,7 +43,7 @@ async def put_draft(thread: Change, body: Put, here: Here, me: Me) -> Response:
     if len(dumps(body.content)) > LARGEST:
         raise TooLarge(f"A draft has at most {LARGEST:,} bytes.")
     made = await here.database.write(
-        drafts.put, thread.scope, thread.thread_id, reader_of(me), body.content, body.revision
+        drafts.put, thread.scope, thread.thread_id, reader_of(me), body.content, body.revision, body.device
     )
     return json({"revision": made.revision, "updated_at": made.updated_at})
 

@@ -5,7 +5,7 @@ import { effect, signal, untracked } from '@preact/signals'
 import { joined, light, merged, same, sizeOf, taken, toKeep, type Kept } from '../core/drafts.ts'
 import { api, ApiError } from './api.ts'
 import { link } from './connection.ts'
-import { own, setBase, take, touched, unsaved } from './drafts.ts'
+import { device, own, setBase, take, touched, unsaved } from './drafts.ts'
 import { lettersOf } from './letters.ts'
 import { route } from './route.ts'
 import { rows } from './rows.ts'
@@ -42,7 +42,7 @@ async function step(id: string): Promise<void> {
   try {
     const keepalive = document.hidden && light(content)
     const made = content.length
-      ? await api<{ revision: string }>(path, { method: 'PUT', body: { content, revision: base.revision }, keepalive })
+      ? await api<{ revision: string }>(path, { method: 'PUT', body: { content, revision: base.revision, device }, keepalive })
       : await api<null>(`${path}?revision=${base.revision}`, { method: 'DELETE', keepalive: true })
     setBase(id, { revision: made?.revision ?? '', changed: !same(content, toKeep((await own(id)).draft)) })
     ask(id, null)
@@ -56,7 +56,7 @@ async function step(id: string): Promise<void> {
 async function settle(id: string, theirs: Kept): Promise<void> {
   const { draft, base } = await own(id)
   const revision = theirs.revision ?? ''
-  const what = merged(draft, base, theirs)
+  const what = merged(draft, base, theirs, device)
   ask(id, what === 'ask' ? theirs : null)
   if (what === 'take') take(id, taken(draft, theirs))
   if (what === 'put') {

@@ -4,7 +4,8 @@
 import { signal, type Signal } from '@preact/signals'
 import type { Base, Draft } from '../core/drafts.ts'
 import type { Picture } from '../core/pictures.ts'
-import { BASE } from './api.ts'
+import { browser } from '../core/keeper.ts'
+import { BASE, newId } from './api.ts'
 import { cache } from './connection.ts'
 import { route } from './route.ts'
 
@@ -50,6 +51,12 @@ const bases = drafts<Base>('base', { thread: '', revision: '', changed: false },
 
 export const draft = texts.of
 export const attached = pictures.of
+
+const DEVICE = 'threadmill.device'
+
+/** The name of this browser, with which the revisions begin that it makes. */
+export const device = browser.get(DEVICE) ?? newId()
+browser.set(DEVICE, device)
 
 /** The conversation whose draft a person has just changed here. */
 export const touched = signal<{ thread: string } | null>(null)

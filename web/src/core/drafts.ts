@@ -43,14 +43,16 @@ export function draftOf(content: string | Block[]): Draft {
 
 export const same = (own: string | Block[], other: string | Block[]): boolean => JSON.stringify(own) === JSON.stringify(other)
 
-/** `keep`: nothing is to be done.    `take`: the server's is newer.    `put`: this one is.    `ask`: both are, and a person
- * says what becomes of the two. */
-export function merged(own: Draft, base: Base, theirs: Kept): 'keep' | 'take' | 'put' | 'ask' {
+/** `keep`: nothing is to be done.    `take`: the server's is newer.    `put`: this one is, also than one that this device
+ * wrote and heard no answer for.    `ask`: both are, and a person says what becomes of the two. */
+export function merged(own: Draft, base: Base, theirs: Kept, device: string): 'keep' | 'take' | 'put' | 'ask' {
   const mine = toKeep(own)
   const revision = theirs.revision ?? ''
   if (same(mine, theirs.content ?? '')) return 'keep'
   if (revision === base.revision) return base.changed ? 'put' : 'keep'
-  if (!base.changed || !mine.length) return 'take'
+  if (!base.changed) return 'take'
+  if (revision.startsWith(`${device}.`)) return 'put'
+  if (!mine.length) return 'take'
   return theirs.content === null ? 'put' : 'ask'
 }
 
