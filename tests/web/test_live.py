@@ -245,6 +245,42 @@ def test_without_a_server_one_reads_and_writes_on(person: Callable[..., BrowserC
     assert said == ["What is 15% of 80?", "What is 20% of 80?"]
 
 
+UNWRITTEN = """() => {  // what is put down from now on is not there yet when the page is left
+  const { put } = IDBObjectStore.prototype
+  IDBObjectStore.prototype.put = function (...what) {
+    const again = () => (this.get('').onsuccess = again)
+    again()
+    return put.apply(this, what)
+  }
+}"""
+
+
+def test_who_leaves_in_the_moment_of_sending_loses_nothing(person: Callable[..., BrowserContext], agent: Server) -> None:
+    context = person()
+    page = context.new_page()
+    threads = {}
+    for question, answer in (("What is 15% of 80?", "12"), ("What is 20% of 80?", "16")):
+        page.goto("/")
+        box(page).fill(question)
+        kept(page, there="draft:")
+        page.evaluate(UNWRITTEN)
+        page.keyboard.press("Enter")
+        expect(page).to_have_url(re.compile(r"/t/[0-9a-f-]{36}$"))
+        threads[page.url] = question, answer
+        page.close()
+        page = context.new_page()
+    page.goto("/")
+    for url, (question, answer) in threads.items():
+        expect(item(page, url.rpartition("/")[2])).to_be_visible()
+        expect(box(page)).to_have_value("")
+        page.goto(url)
+        expect(last(page)).to_contain_text(answer)
+        done(page)
+        messages = snapshot(agent, url.rpartition("/")[2])["messages"]
+        assert [one["content"] for one in messages if one["type"] == "human"] == [question]
+        page.goto("/")
+
+
 def test_drafts_belong_to_their_threads_and_outlive_a_reload(page: Page) -> None:
     first = begin(page, "What is 15% of 80?")
     done(page)

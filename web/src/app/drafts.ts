@@ -37,7 +37,7 @@ function drafts<T>(kind: string, nothing: T, empty: (value: T) => boolean): Draf
 
   function write(id: string, value: T): void {
     known(id).value.value = value
-    void (empty(value) ? cache.delete(key(id)) : cache.put(key(id), value))
+    void (empty(value) ? cache.delete(key(id), true) : cache.put(key(id), value))
     if (!fresh(id)) channel?.postMessage({ id, value })
   }
 

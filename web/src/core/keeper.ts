@@ -7,10 +7,12 @@ export interface Keeper {
   set(key: string, value: string | null): void
   /** What was put down as JSON; `otherwise` where that cannot be read. */
   read<T>(key: string, otherwise: T): T
+  /** All that begin so. */
+  keys(prefix: string): string[]
 }
 
 /** Merely to ask for a storage can raise, so it is asked for each time. */
-export function keeper(storage: () => Pick<Storage, 'getItem' | 'setItem' | 'removeItem'>): Keeper {
+export function keeper(storage: () => Storage): Keeper {
   const attempt = <T>(what: () => T, otherwise: T): T => {
     try {
       return what()
@@ -22,6 +24,7 @@ export function keeper(storage: () => Pick<Storage, 'getItem' | 'setItem' | 'rem
     get: (key) => attempt(() => storage().getItem(key), null),
     set: (key, value) => attempt(() => (value === null ? storage().removeItem(key) : storage().setItem(key, value)), undefined),
     read: (key, otherwise) => attempt(() => JSON.parse(storage().getItem(key) ?? 'null') ?? otherwise, otherwise),
+    keys: (prefix) => attempt(() => Object.keys(storage()).filter((key) => key.startsWith(prefix)), []),
   }
 }
 

@@ -30,7 +30,7 @@ export interface Post {
 
 export interface Kept {
   all<T>(prefix: string): Promise<T[]>
-  put(key: string, value: unknown): Promise<void>
+  put(key: string, value: unknown, surely?: boolean): Promise<void>
   delete(key: string): Promise<void>
 }
 
@@ -70,7 +70,7 @@ export class Outbox {
   async add(letter: Omit<Letter, 'state'>): Promise<void> {
     this.letters = [...this.letters, { ...letter, state: 'new' }]
     this.changed(this.letters)
-    await this.kept.put(PREFIX + letter.id, { ...letter, state: 'waiting' }) // before it is sent: a reload in between loses nothing
+    await this.kept.put(PREFIX + letter.id, { ...letter, state: 'waiting' }, true) // before it is sent: a reload in between loses nothing
     this.show(letter.id, { state: 'waiting' })
     await this.flush()
   }
