@@ -255,7 +255,9 @@ UNWRITTEN = """() => {  // what is put down from now on is not there yet when th
 }"""
 
 
-def test_who_leaves_in_the_moment_of_sending_loses_nothing(person: Callable[..., BrowserContext], agent: Server) -> None:
+def test_who_leaves_in_the_moment_of_sending_loses_nothing(
+    person: Callable[..., BrowserContext], agent: Server
+) -> None:
     context = person()
     page = context.new_page()
     threads = {}
