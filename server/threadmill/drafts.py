@@ -42,7 +42,7 @@ def get(tx: Tx, scope: Scope, thread_id: str, writer: str) -> Draft | None:
 def put(
     tx: Tx, scope: Scope, thread_id: str, writer: str, content: Any, follows: str | None, device: str | None = None
 ) -> Draft:
-    """As `delete`. The revision begins with the `device`, which so knows its own again if it did not hear the answer."""
+    """As `delete`. The revision begins with the `device`, which knows its own by that if it heard no answer."""
     _follow(tx, scope, thread_id, writer, follows)
     made = Draft(content, f"{device}.{new_id()}" if device else new_id(), stamp(tx.now))
     tx.run(

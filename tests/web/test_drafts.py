@@ -6,7 +6,6 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import httpx
 import pytest
 from playwright.sync_api import BrowserContext, Dialog, Locator, Page, Route, expect
 from serving import Server
