@@ -27,6 +27,7 @@ from tests.web.talking import (
 )
 
 STORY = "Tell me a story of 150 words"
+LONG = "Tell me a story of 300 words"
 
 
 def now(page: Page) -> None:
@@ -39,7 +40,7 @@ def test_a_thread_that_one_leaves_and_comes_back_to_goes_on(page: Page, agent: S
     done(page)
     expect(page.locator(".figures")).to_contain_text("took")  # what is told last
     calm = log(page).inner_text()
-    story = begin(page, STORY)
+    story = begin(page, LONG)
     spoke(page)
     text = grows(page, "")
     for _ in range(4):
