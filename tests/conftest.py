@@ -11,12 +11,17 @@ from typing import Any
 import httpx
 import httpx._transports.default as transports
 import pytest
+from hypothesis import HealthCheck, settings
 from langgraph_sdk.client import LangGraphClient
 from serving import Remote, Server
 
 MEMORY, ROOM = Path("/dev/shm"), 4 << 30
 BLACK_BOX = {"api", "streaming"}
 LOG_TAIL = 8_000
+
+# The first draw of a fresh clone makes tables for a second or more: how fast that is tells of the machine alone.
+settings.register_profile("any machine", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 def pytest_configure(config: pytest.Config) -> None:
