@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import BrowserContext, Dialog, Locator, Page, Route, expect
 from serving import Server
 
-from tests.web.talking import box, done, item, kept, last, lose, say, titled, until
+from tests.web.talking import box, done, item, kept, last, say, titled, until
 from tests.web.test_pictures import file, png
 
 Person = Callable[..., BrowserContext]
@@ -86,7 +86,9 @@ def test_a_draft_is_taken_up_on_the_phone_and_sent_there(page: Page, phone: Page
     expect(box(page)).to_have_value("")
 
 
-def test_what_is_written_without_a_connection_follows_later(page: Page, phone: Page, agent: Server) -> None:
+def test_what_is_written_without_a_connection_follows_later(
+    page: Page, phone: Page, person: Person, agent: Server
+) -> None:
     (thread,) = titled(agent, "on a train")
     page.goto(f"/t/{thread}")
     phone.goto(f"/t/{thread}")
@@ -105,10 +107,9 @@ def test_what_is_written_without_a_connection_follows_later(page: Page, phone: P
     page.context.set_offline(False)
     page.goto("/")  # it need not be opened again
     keeps(page, thread, "in the next tunnel")
-    lose(page, f"draft:{thread}")
-    lose(page, f"base:{thread}")
-    page.goto(f"/t/{thread}")  # as in a browser that has nothing
-    expect(box(page)).to_have_value("in the next tunnel")
+    other = person().new_page()  # a browser that has nothing
+    other.goto(f"/t/{thread}")
+    expect(box(other)).to_have_value("in the next tunnel")
 
 
 def test_what_this_browser_wrote_is_its_own_also_if_the_answer_was_not_heard(page: Page, agent: Server) -> None:
