@@ -1,6 +1,6 @@
 import { computed, effect, signal, useSignal } from '@preact/signals'
 import type { ComponentType } from 'preact'
-import { useEffect, useRef } from 'preact/hooks'
+import { useEffect, useLayoutEffect, useRef } from 'preact/hooks'
 import { api, BASE } from '../../app/api.ts'
 import type { Feature } from '../../app/feature.ts'
 import { next } from '../../app/next.ts'
@@ -104,7 +104,7 @@ function Versions({ thread: id, message, choice }: { thread: string; message: st
 
 function Rewrite({ thread: id, said, from }: { thread: string; said: Said; from: string }) {
   const box = useRef<HTMLTextAreaElement>(null)
-  useEffect(() => box.current?.focus(), [])
+  useLayoutEffect(() => box.current!.focus(), []) // who types on at once does so in it
   const { text } = edits.value[id]!
   const submit = () => {
     if (!ready.value || !text.trim()) return
