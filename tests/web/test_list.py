@@ -1,6 +1,7 @@
 """Many conversations in order: pinned, put away, and several at once, by mouse, keys and touch, on every device."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import httpx
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 from serving import Server
 
-from tests.web.talking import item, titled
+from tests.web.talking import item, start_run, titled
 
 
 def do(page: Page, thread: str, what: str) -> None:
@@ -27,6 +28,36 @@ def palette(page: Page, what: str) -> None:
 
 def rows(page: Page) -> Locator:
     return page.locator(".side-list [data-thread] .side-title")
+
+
+def above(page: Page, upper: str, lower: str) -> None:
+    """That is how the two stand now, or soon."""
+    page.wait_for_function(
+        """(ids) => {
+          const shown = [...document.querySelectorAll('[data-thread]')].map((one) => one.dataset.thread)
+          return shown.indexOf(ids[0]) < shown.indexOf(ids[1])
+        }""",
+        arg=[upper, lower],
+    )
+
+
+def test_what_is_being_clicked_does_not_move_away(
+    page: Page, person: Callable[..., BrowserContext], agent: Server
+) -> None:
+    moves, clicked = titled(agent, "what moves", "what is clicked")
+    other = person().new_page()
+    for one in (other, page):
+        one.goto("/")
+        above(one, clicked, moves)
+    item(page, clicked).hover()
+    page.mouse.down()
+    start_run(agent, moves, "hello")
+    above(other, moves, clicked)
+    page.wait_for_timeout(300)  # by then this page knows it, too
+    above(page, clicked, moves)
+    page.mouse.up()
+    expect(page).to_have_url(re.compile(clicked))
+    above(page, moves, clicked)
 
 
 def test_what_is_pinned_or_put_away_is_so_on_every_device(

@@ -1,4 +1,4 @@
-import { computed } from '@preact/signals'
+import { computed, signal } from '@preact/signals'
 import { useLayoutEffect, useReducer, useRef } from 'preact/hooks'
 import { drawer } from '../../app/drawer.ts'
 import { language } from '../../app/lang.ts'
@@ -26,6 +26,21 @@ const lines = computed<Line[]>(() => {
   })
 })
 
+/** As they were when a pointer came down, until its click has been heard: what somebody clicks does not move away. */
+const pressed = signal<Line[] | null>(null)
+const CLICK = 100 // ms after the pointer is up; a finger's comes last
+
+function press(): void {
+  pressed.value = lines.peek()
+  const up = () => {
+    removeEventListener('pointerup', up)
+    removeEventListener('pointercancel', up)
+    setTimeout(() => (pressed.value = null), CLICK)
+  }
+  addEventListener('pointerup', up)
+  addEventListener('pointercancel', up)
+}
+
 function nameOf(place: Place): string {
   if (!/^\d/.test(place)) return t(place as 'today')
   const [year, month] = place.split('-').map(Number)
@@ -36,7 +51,7 @@ const idOf = (line: Line | undefined): string | null => (line && 'row' in line ?
 
 export function List() {
   const box = useRef<HTMLElement>(null)
-  const all = lines.value
+  const all = pressed.value ?? lines.value
   const view = useWindow(box, all.length, (index) => ('heading' in all[index]! ? 32 : 40), {
     key: (index) => {
       const line = all[index]!
@@ -72,7 +87,7 @@ export function List() {
     event.stopPropagation()
   }
   return (
-    <nav class="side-list" ref={box} aria-label={t('list')} data-count={listed.value.length} onKeyDown={keys}>
+    <nav class="side-list" ref={box} aria-label={t('list')} data-count={listed.value.length} onKeyDown={keys} onPointerDown={press}>
       <ul style={{ height: `${view.height}px` }}>
         {view.items.map(({ index, start, key }) => {
           const line = all[index]!
