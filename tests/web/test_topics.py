@@ -59,11 +59,13 @@ def test_three_topics_are_written_at_once(page: Page, agent: Server) -> None:
     for _ in range(3):
         for thread, before in topics.items():
             item(page, thread).get_by_role("link").click()
+            expect(item(page, thread).get_by_role("link")).to_have_attribute("aria-current", "page")
             spoke(page)
             topics[thread] = grows(page, before)
     wholes = set()
     for thread, before in topics.items():
         item(page, thread).get_by_role("link").click()
+        expect(item(page, thread).get_by_role("link")).to_have_attribute("aria-current", "page")
         spoke(page)
         done(page)
         assert grows(page, before) == squeezed(answer_of(agent, thread))
