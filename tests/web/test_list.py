@@ -49,8 +49,13 @@ def test_what_is_being_clicked_does_not_move_away(
     for one in (other, page):
         one.goto("/")
         above(one, clicked, moves)
-    item(page, clicked).hover()
+    item(page, moves).hover()
+    spot = item(page, clicked).bounding_box()
+    assert spot is not None
     page.mouse.down()
+    page.mouse.up()
+    page.mouse.move(spot["x"] + 40, spot["y"] + 15)
+    page.mouse.down()  # while the list still waits for the first one's click
     start_run(agent, moves, "hello")
     above(other, moves, clicked)
     page.wait_for_timeout(300)  # by then this page knows it, too

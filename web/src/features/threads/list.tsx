@@ -29,16 +29,19 @@ const lines = computed<Line[]>(() => {
 /** As they were when a pointer came down, until its click has been heard: what somebody clicks does not move away. */
 const pressed = signal<Line[] | null>(null)
 const CLICK = 100 // ms after the pointer is up; a finger's comes last
+const ENDS = ['pointerup', 'pointercancel', 'contextmenu'] // after its menu, a browser may tell of no more
+let letting = 0
 
 function press(): void {
-  pressed.value = lines.peek()
+  clearTimeout(letting)
+  pressed.value ??= lines.peek()
+  const gone = new AbortController()
   const up = () => {
-    removeEventListener('pointerup', up)
-    removeEventListener('pointercancel', up)
-    setTimeout(() => (pressed.value = null), CLICK)
+    gone.abort()
+    clearTimeout(letting)
+    letting = window.setTimeout(() => (pressed.value = null), CLICK)
   }
-  addEventListener('pointerup', up)
-  addEventListener('pointercancel', up)
+  for (const kind of ENDS) addEventListener(kind, up, gone)
 }
 
 function nameOf(place: Place): string {
