@@ -20,8 +20,10 @@ FLAGS = [
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 ]
-PROGRAM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-NONE = "there is no browser: install chromium (Debian: apt-get install chromium) to run the tests of the chat page"
+# The shell is the same browser without its windows; the tests of the page take a quarter less time with it.
+PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+PROGRAM = next(filter(None, map(shutil.which, PROGRAMS)), None)
+NONE = f"there is no browser: install one of {', '.join(PROGRAMS[:2])} to run the tests of the chat page"
 
 
 @pytest.fixture(scope="session")
