@@ -221,11 +221,15 @@ class Runtime:
         return stopped[0] if stopped else None
 
     async def say(self, thread_id: str, message: dict[str, Any]) -> Run | None:
-        """To the run that is under way; it is part of it, or of a run after it, once this returns."""
+        """To the run that is under way; it is part of it, or of a run after it, once this returns. Who lost the answer
+        says it again, with the same id, and is told of the run that has it already."""
 
         def keep(tx: Tx) -> Run | None:
+            if before := steering.heard(tx, thread_id, message["id"]):
+                return before
             now = next((one for one in run.active(tx, thread_id) if one.status == "running"), None)
-            if now is not None and steering.inject(tx, now.run_id, message):
+            if now is not None:
+                steering.inject(tx, now.run_id, message)
                 tx.on_commit(partial(self.worker.say, now.run_id, message))
             return now
 

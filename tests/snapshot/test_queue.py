@@ -157,9 +157,9 @@ async def test_a_pause_answers_with_the_thread_as_it_waits(server: Remote, threa
         assert (await client.threads.get_state(thread))["values"]["done"] == 30
 
 
-async def talking(client: Any, thread: str, tokens: int = 60) -> str:
+async def talking(client: Any, thread: str, tokens: int = 60, messages: Any = "start") -> str:
     """A run that is in the middle of an answer."""
-    given = {"messages": "start", "n_tokens": tokens, "delay": 0.01}
+    given = {"messages": messages, "n_tokens": tokens, "delay": 0.01}
     run = (await client.runs.create(thread, "chat", input=given, stream_mode=["values", "messages"]))["run_id"]
     await status_is(client, thread, run, "running")
     return run
@@ -193,6 +193,34 @@ async def test_what_is_said_to_a_run_is_in_the_thread_once(server: Remote, threa
         assert said(await client.threads.get_state(thread)) == ["start", "first", "second"]
         late = await command(http, thread, "input.inject", message={"role": "user", "content": "late"})
         assert late["error"] == "no_such_run"
+
+
+async def test_what_was_said_before_is_not_said_to_another_run(server: Remote, thread: str) -> None:
+    """Who lost the answer asks again, and by then it may have been answered."""
+    client = server.client()
+    async with server.http as http:
+        first, message = await talking(client, thread), {"role": "user", "content": "first", "id": "first"}
+        await command(http, thread, "input.inject", message=message)
+        await client.runs.join(thread, first)
+        await drained(http, thread)
+        before = await client.runs.list(thread)
+        again = await command(http, thread, "input.inject", message=message)
+        assert again.get("result", again) == {"run_id": first, "message_id": "first"}, again
+        question = {"type": "human", "content": "second", "id": "second"}
+        second = await talking(client, thread, messages=[question])
+        again = await command(http, thread, "input.inject", message=message)
+        assert again.get("result", again) == {"run_id": first, "message_id": "first"}, again
+        again = await command(http, thread, "input.inject", message={**message, "content": "second", "id": "second"})
+        assert again.get("result", again) == {"run_id": second, "message_id": "second"}, again  # it began with it
+        queued = await client.runs.create(
+            thread, "chat", input={"messages": [{**question, "id": "third"}], "n_tokens": 1}
+        )
+        again = await command(http, thread, "input.inject", message={**message, "content": "third", "id": "third"})
+        assert again.get("result", again) == {"run_id": queued["run_id"], "message_id": "third"}, again
+        await client.runs.join(thread, second)
+        await drained(http, thread)
+        assert said(await client.threads.get_state(thread)) == ["start", "first", "second", "second"]
+        assert len(await client.runs.list(thread)) == len(before) + 2
 
 
 async def test_what_is_said_to_a_run_outlives_a_crash(own_server: Server) -> None:

@@ -19,17 +19,34 @@ from threadmill_checkpoints.database import Tx
 ONCE = ("recovers", "strict_resume", "if_interrupted")  # of a run's kwargs, those that its successor has not
 
 
-def inject(tx: Tx, run_id: str, message: Mapping[str, Any]) -> bool:
-    """`message` has an id. False when it was said before: who lost the answer asks again."""
-    return bool(
-        tx.run(
-            "INSERT INTO injections (run_id, message_id, message, created_at) "
-            "VALUES (:run_id, :id, :message, :now) ON CONFLICT DO NOTHING",
-            run_id=run_id,
-            id=message["id"],
-            message=dumps_text(message),
-            now=stamp(tx.now),
-        )
+def heard(tx: Tx, thread_id: str, message_id: str) -> Run | None:
+    """The run of the thread that the message was said to, or the active one that it begins."""
+    row = tx.one(
+        "SELECT runs.* FROM injections JOIN runs USING (run_id) WHERE message_id = :id AND thread_id = :thread_id",
+        id=message_id,
+        thread_id=thread_id,
+    )
+    if row is not None:
+        return Run.from_row(row)
+    return next((one for one in runs.active(tx, thread_id) if message_id in _asked(one)), None)
+
+
+def _asked(run: Run) -> list[Any]:
+    """The ids of the messages in its input."""
+    given = run.kwargs["input"]
+    messages = given.get("messages") if isinstance(given, dict) else None
+    listed = messages if isinstance(messages, list) else [messages]
+    return [one.get("id") for one in listed if isinstance(one, dict)]
+
+
+def inject(tx: Tx, run_id: str, message: Mapping[str, Any]) -> None:
+    """`message` has an id, and was not said before."""
+    tx.run(
+        "INSERT INTO injections (run_id, message_id, message, created_at) VALUES (:run_id, :id, :message, :now)",
+        run_id=run_id,
+        id=message["id"],
+        message=dumps_text(message),
+        now=stamp(tx.now),
     )
 
 
