@@ -32,8 +32,10 @@ function world() {
   }
   const sockets: (Socket & { sent: Json[]; say(frame: Json): void })[] = []
   const told: Told[] = []
+  const streamed: boolean[] = []
   const hub = new Hub(
-    () => {
+    (one) => {
+      streamed.push(one)
       const socket = {
         sent: [] as Json[],
         onopen: null,
@@ -54,7 +56,7 @@ function world() {
     clock,
   )
   const frames = () => told.flatMap((one) => (one.type === 'frame' ? [one.frame.seq] : []))
-  return { hub, sockets, told, frames, pass }
+  return { hub, sockets, told, frames, pass, streamed }
 }
 
 test('a cut goes on behind the last event that came', () => {
@@ -120,4 +122,30 @@ test('what is not there is said once and not asked for again', () => {
   pass(1_000)
   sockets[1]!.say({ type: 'ready' })
   assert.deepEqual(sockets[1]!.sent, [])
+})
+
+test('where no WebSocket gets through, every other try is a stream', () => {
+  const { hub, sockets, streamed, pass } = world()
+  hub.start(null)
+  const cut = () => {
+    sockets.at(-1)!.onclose!({ code: 1006 })
+    pass(15_000)
+  }
+  for (let tries = 0; tries < 4; tries++) cut()
+  assert.deepEqual(streamed, [false, true, false, true, false])
+  cut()
+  sockets.at(-1)!.say({ type: 'ready' })
+  cut()
+  assert.deepEqual(streamed.slice(5), [true, true])
+})
+
+test('where one got through, a server that is away for long is waited for first', () => {
+  const { hub, sockets, streamed, pass } = world()
+  hub.start(null)
+  sockets[0]!.say({ type: 'ready' })
+  for (let tries = 0; tries < 6; tries++) {
+    sockets.at(-1)!.onclose!({ code: 1006 })
+    pass(15_000)
+  }
+  assert.deepEqual(streamed, [false, false, false, false, false, true, false])
 })

@@ -1,6 +1,7 @@
 /** One WebSocket for all tabs of a browser: who watches which thread, from which event on, through any number of cuts.
  *
- * A watch is a cursor. Each frame moves it, so what was cut goes on where it was: nothing twice, nothing left out.
+ * A watch is a cursor. Each frame moves it, so what was cut goes on where it was: nothing twice, nothing left out. Where a
+ * WebSocket does not get through, every other try is to be a stream in its place.
  */
 
 import type { Json } from './wire.ts'
@@ -52,7 +53,8 @@ const FIRST_MS = 500
 const LONGEST_MS = 15_000
 const PING_MS = 20_000
 const SILENCE_MS = 8_000 // after a ping: then the connection is one that only seems to be there
-const UNAUTHORIZED = 4401
+const PATIENT = 4 // tries with a WebSocket only, where one got through before
+export const UNAUTHORIZED = 4401
 
 interface Held extends Watch {
   subscription?: string | undefined
@@ -69,11 +71,13 @@ export class Hub {
   private retry: unknown = null
   private pulse: unknown = null
   private ready = false
-  private readonly connect: () => Socket
+  private streamed = false
+  private through = false // the last one that got through was a WebSocket
+  private readonly connect: (streamed: boolean) => Socket
   private readonly tell: (told: Told) => void
   private readonly clock: Clock
 
-  constructor(connect: () => Socket, tell: (told: Told) => void, clock: Clock = CLOCK) {
+  constructor(connect: (streamed: boolean) => Socket, tell: (told: Told) => void, clock: Clock = CLOCK) {
     this.connect = connect
     this.tell = tell
     this.clock = clock
@@ -112,9 +116,11 @@ export class Hub {
   private open(): void {
     this.drop()
     this.move({ phase: 'connecting', tries: this.state.tries, retryAt: null })
+    const { tries } = this.state
+    this.streamed = tries > (this.through ? PATIENT : 0) && tries % 2 === 1
     let socket: Socket
     try {
-      socket = this.connect()
+      socket = this.connect(this.streamed)
     } catch {
       this.wait()
       return
@@ -167,6 +173,7 @@ export class Hub {
     this.rest()
     if (frame.type === 'ready') {
       this.ready = true
+      this.through = !this.streamed
       this.move({ phase: 'open', tries: 0, retryAt: null })
       for (const id of this.watches.keys()) this.ask(id)
     } else if (frame.type === 'success' || frame.type === 'error') {

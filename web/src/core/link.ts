@@ -1,5 +1,6 @@
 /** The tab's end of the one connection: through the SharedWorker, or where there is none a socket of its own. */
 
+import { socketAt } from './events.ts'
 import { Hub, type LinkState, type Told } from './hub.ts'
 import type { Json } from './wire.ts'
 import type { Said } from './worker.ts'
@@ -81,7 +82,7 @@ function shared(worker: () => SharedWorker, url: string, tab: string, hear: (tol
 }
 
 function alone(url: string, hear: (told: Told) => void): (said: Said) => void {
-  const hub = new Hub(() => new WebSocket(url), hear)
+  const hub = new Hub(socketAt(url), hear)
   return (said) => {
     if (said.type === 'start') hub.start(said.token)
     else if (said.type === 'watch') hub.watch(said)

@@ -1,5 +1,6 @@
 /** The SharedWorker: one hub for all tabs. A tab that goes lets its lock go, however it went. */
 
+import { socketAt } from './events.ts'
 import { Hub, type Told } from './hub.ts'
 
 export type Said =
@@ -30,7 +31,7 @@ function forget(port: MessagePort): void {
 function hear(port: MessagePort, said: Said): void {
   if (said.type === 'start') {
     address = said.url
-    hub ??= new Hub(() => new WebSocket(address), tell)
+    hub ??= new Hub((streamed) => socketAt(address)(streamed), tell)
     hub.start(said.token)
     port.postMessage({ type: 'state', state: hub.current } satisfies Told)
     void navigator.locks.request(said.lock, () => forget(port))
