@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Callable
 
 import httpx
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Page, Route, expect
 from serving import Server
 
 from tests.web.talking import (
@@ -244,6 +244,86 @@ def test_without_a_server_one_reads_and_writes_on(person: Callable[..., BrowserC
     expect(log(page)).not_to_contain_text("As this browser saw it")
     said = [one["content"] for one in snapshot(agent, thread)["messages"] if one["type"] == "human"]
     assert said == ["What is 15% of 80?", "What is 20% of 80?"]
+
+
+def test_what_a_closed_tab_could_not_send_is_sent_by_another(
+    person: Callable[..., BrowserContext], agent: Server
+) -> None:
+    context = person()
+    page, other = context.new_page(), context.new_page()
+    thread = begin(page, "What is 15% of 80?")
+    done(page)
+    other.goto("/")
+    expect(item(other, thread)).to_be_visible()
+    agent.kill()
+    try:
+        say(page, "What is 20% of 80?")
+        expect(page.get_by_text("Waiting to be sent")).to_be_visible()
+        kept(page, there="outbox:")
+        page.close()
+    finally:
+        agent.start()
+    now(other)
+    item(other, thread).get_by_role("link").click()
+    expect(last(other)).to_contain_text("16")
+    done(other)
+    said = [one["content"] for one in snapshot(agent, thread)["messages"] if one["type"] == "human"]
+    assert said == ["What is 15% of 80?", "What is 20% of 80?"]
+
+
+def test_where_no_websocket_gets_through_the_page_is_live_all_the_same(
+    person: Callable[..., BrowserContext], agent: Server
+) -> None:
+    context = person()
+    context.add_init_script("delete window.SharedWorker")  # whose sockets Playwright does not see
+    context.route_web_socket(re.compile("/ws$"), lambda socket: socket.close())
+    page, other = context.new_page(), context.new_page()
+    story = begin(page, LONG)
+    spoke(page)
+    text = grows(page, "")
+    calm = begin(other, "What is 15% of 80?")
+    done(other)
+    item(other, story).get_by_role("link").click()
+    spoke(other)
+    seen = grows(other, text)
+    item(page, calm).get_by_role("link").click()
+    expect(last(page)).to_contain_text("12")
+    item(page, story).get_by_role("link").click()
+    for one in (page, other):
+        done(one)
+        assert grows(one, seen) == squeezed(answer_of(agent, story))
+        expect(one.locator(".banner.cut")).to_have_count(0)
+    start_run(agent, calm, "What is 20% of 80?")
+    expect(item(page, calm)).to_contain_text("New answer")
+    page.close()
+    context.set_offline(True)
+    context.set_offline(False)
+    start_run(agent, story, "What is 30% of 80?")
+    expect(last(other)).to_contain_text("24")
+
+
+def test_a_request_that_nobody_answers_is_made_again(page: Page, agent: Server) -> None:
+    """Where packets vanish, a browser itself gives up after minutes."""
+    asked: list[str] = []
+
+    def vanish(route: Route) -> None:
+        asked.append(route.request.headers["idempotency-key"])
+        if len(asked) > 1:
+            route.continue_()
+
+    page.clock.install()
+    page.route(re.compile(r"/threads/[^/]+/runs$"), vanish)
+    thread = begin(page, "What is 15% of 80?")
+    expect(page.locator("article.human")).to_be_visible()
+    for _ in range(10):
+        if len(asked) > 1:
+            break
+        page.clock.run_for(5_000)
+    expect(last(page)).to_contain_text("12")
+    done(page)
+    assert len(asked) == 2
+    assert len(set(asked)) == 1
+    assert [one["type"] for one in snapshot(agent, thread)["messages"]].count("human") == 1
 
 
 UNWRITTEN = """() => {  // what is put down from now on is not there yet when the page is left

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from playwright.sync_api import Locator, Page, Route, expect
+from playwright.sync_api import Locator, Page, Route, WebSocketRoute, expect
 from serving import Server
 from versions.test_changed_graphs import AFTER, Project
 
-from tests.web.talking import begin, box, done, item, kept, last, log, say, snapshot, start_run, until
+from tests.web.talking import begin, box, done, item, kept, last, log, lose, say, snapshot, start_run, until
 
 
 def question(page: Page) -> Locator:
@@ -149,20 +149,24 @@ def test_a_failure_has_ways_on(page: Page, agent: Server) -> None:
 
 
 def test_who_goes_on_before_the_server_has_answered_does_so_with_the_right_assistant(page: Page, agent: Server) -> None:
-    page.add_init_script("delete window.SharedWorker")
-    page.route_web_socket(re.compile("/ws$"), lambda _: None)  # so no list ever comes
+    page.add_init_script("delete window.SharedWorker")  # whose sockets Playwright does not see
     thread = odd(page, agent, "please fail")
     retry = page.get_by_role("alert").get_by_role("button", name="Try again from the last good step")
     expect(retry).to_be_visible()
     kept(page, f"thread:{thread}")
+    kept(page, "list")
+    lose(page, "list")
     held: list[Route] = []
+    sockets: list[WebSocketRoute] = []
     answers = False
     page.route("**/snapshot?*", lambda route: route.continue_() if answers else held.append(route))
+    page.route_web_socket(re.compile("/ws$"), lambda socket: sockets.append(socket))  # nobody answers, so no list comes
     page.reload()
     retry.click()  # of what the browser had kept
     answers = True
     for one in held:
         one.continue_()
+    sockets[-1].close()  # the next connection tells of the run
     expect(last(page)).to_contain_text("It turns again.")
 
 

@@ -46,35 +46,48 @@ export interface Options {
   signal?: AbortSignal
 }
 
-/** Raises ApiError for what the server refuses, TypeError when it cannot be reached. */
-async function ask(path: string, options: Options): Promise<Response> {
-  const { body, ...rest } = options
+const PATIENCE = 30_000 // ms; where packets vanish, a browser itself waits for minutes
+const FILE = 600_000 // ms; one may be large
+const SLOW = 16 // characters a ms, over a bad network
+
+/** `read` of the answer. Raises ApiError for what the server refuses, TypeError when it cannot be reached. */
+async function ask<T>(path: string, options: Options, read: (answer: Response) => Promise<T>, patience = PATIENCE): Promise<T> {
+  const { body, signal: stop, ...rest } = options
   const headers: Record<string, string> = { ...options.headers }
   if (token.value) headers.authorization = `Bearer ${token.value}`
   if (body !== undefined) headers['content-type'] = 'application/json'
-  const answer = await fetch(new URL(path.replace(/^\//, ''), BASE), {
-    ...rest,
-    method: options.method ?? (body === undefined ? 'GET' : 'POST'),
-    headers,
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-  }).catch((error: unknown) => {
+  const given = body === undefined ? {} : { body: JSON.stringify(body) }
+  const method = options.method ?? (body === undefined ? 'GET' : 'POST')
+  const late = new AbortController()
+  const give = () => late.abort(stop?.reason)
+  const timer = setTimeout(() => late.abort(new TypeError()), patience + (given.body?.length ?? 0) / SLOW)
+  stop?.addEventListener('abort', give)
+  try {
+    const answer = await fetch(new URL(path.replace(/^\//, ''), BASE), { ...rest, method, headers, ...given, signal: late.signal })
+    skew = ahead(answer.headers.get('date'), Date.now())
+    if (!answer.ok) throw refusal(answer, await answer.text())
+    return await read(answer)
+  } catch (error) {
     throw error instanceof TypeError ? new TypeError(common('unreachable')) : error // each browser has words of its own
-  })
-  skew = ahead(answer.headers.get('date'), Date.now())
-  if (answer.ok) return answer
-  const text = await answer.text()
-  if (answer.status === 401 || answer.status === 403) refused.value = answer.status === 401
-  throw new ApiError(answer.status, detailOf(text) ?? `${answer.status} ${answer.statusText}`)
+  } finally {
+    clearTimeout(timer)
+    stop?.removeEventListener('abort', give)
+  }
+}
+
+function refusal({ status, statusText }: Response, text: string): ApiError {
+  if (status === 401 || status === 403) refused.value = status === 401
+  return new ApiError(status, detailOf(text) ?? `${status} ${statusText}`)
 }
 
 /** The answer as JSON. */
 export async function api<T>(path: string, options: Options = {}): Promise<T> {
-  const text = await (await ask(path, options)).text()
+  const text = await ask(path, options, (answer) => answer.text())
   return (text ? JSON.parse(text) : null) as T
 }
 
 /** The answer as a file. */
-export const file = async (path: string): Promise<Blob> => (await ask(path, {})).blob()
+export const file = (path: string): Promise<Blob> => ask(path, {}, (answer) => answer.blob(), FILE)
 
 const AT_ONCE = 6 // a browser has no more connections to one server
 

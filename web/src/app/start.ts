@@ -20,6 +20,7 @@ export async function start(): Promise<void> {
   document.addEventListener('visibilitychange', () => {
     if (document.hidden) return
     wake()
+    void post() // those of a tab that was closed, too
     if (row.value?.unread) void read(row.value.thread_id)
   })
   effect(() => {
@@ -32,12 +33,17 @@ export async function start(): Promise<void> {
     if (row.value?.unread && !document.hidden) void read(row.value.thread_id)
   })
   effect(() => {
-    if (link.value.phase === 'open') untracked(() => void outbox.flush())
+    if (link.value.phase === 'open') untracked(() => void post())
   })
   connection.start(token.value)
   await feed()
-  void outbox.load().then(() => outbox.flush())
+  void post()
   await loadAssistants()
   listKnown.value ??= 'live'
   void outbox.flush()
+}
+
+async function post(): Promise<void> {
+  await outbox.load()
+  await outbox.flush()
 }

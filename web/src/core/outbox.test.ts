@@ -51,6 +51,35 @@ test('a page that is loaded again sends what the one before could not', async ()
   assert.deepEqual(second.now(), ['a sent'])
 })
 
+test('a tab that is closed leaves its letters to another one', async () => {
+  let now = 0
+  const first = box(async () => ({ later: true }))
+  const second = box(async () => ({ run: `r${++now}` }), first.kept)
+  await second.outbox.load()
+  await first.outbox.add(letter('a'))
+  await first.outbox.add(letter('b'))
+  await second.outbox.load()
+  await second.outbox.flush()
+  assert.deepEqual(second.now(), ['a sent', 'b sent'])
+  await second.outbox.load()
+  assert.deepEqual(second.now(), ['a sent', 'b sent'])
+})
+
+test('what is over in one tab is so in the others, and does not come back', async () => {
+  const first = box(async () => ({ later: true }))
+  const second = box(async () => ({ later: true }), first.kept)
+  await first.outbox.add(letter('a'))
+  await first.outbox.add(letter('b'))
+  await second.outbox.load()
+  await first.outbox.drop('a')
+  await second.outbox.load()
+  assert.deepEqual(second.now(), ['b waiting'])
+  const loading = second.outbox.load() // which has read it before it is dropped
+  await second.outbox.drop('b')
+  await loading
+  assert.deepEqual(second.now(), [])
+})
+
 test('one that is refused says why and lets the others pass', async () => {
   const { outbox, now } = box(async (one) => (one.id === 'a' ? { refused: 'No.' } : { run: 'r' }))
   await outbox.add(letter('a'))

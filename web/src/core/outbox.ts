@@ -50,6 +50,9 @@ export function settled(letter: Letter, view: View, queue: readonly QueuedRun[],
 export class Outbox {
   private letters: Letter[] = []
   private readonly busy = new Set<string>()
+  /** Ids of those that were written here. */
+  private readonly own = new Set<string>()
+  private readonly gone = new Set<string>()
   private readonly kept: Kept
   private readonly post: Post
   private readonly changed: (letters: Letter[]) => void
@@ -60,14 +63,16 @@ export class Outbox {
     this.changed = changed
   }
 
+  /** Takes what this browser keeps, also of tabs that are gone. One that is not sends the same, and it is the same message. */
   async load(): Promise<void> {
     const found = await this.kept.all<Letter>(PREFIX)
-    const known = new Set(this.letters.map((one) => one.id))
-    this.letters = [...found.filter((one) => !known.has(one.id)), ...this.letters].sort((a, b) => a.at - b.at)
+    const others = found.filter((one) => !this.own.has(one.id) && !this.gone.has(one.id))
+    this.letters = [...others, ...this.letters.filter((one) => this.own.has(one.id))].sort((a, b) => a.at - b.at)
     this.changed(this.letters)
   }
 
   async add(letter: Omit<Letter, 'state'>): Promise<void> {
+    this.own.add(letter.id)
     this.letters = [...this.letters, { ...letter, state: 'new' }]
     this.changed(this.letters)
     await this.kept.put(PREFIX + letter.id, { ...letter, state: 'waiting' }, true) // before it is sent: a reload in between loses nothing
@@ -87,6 +92,7 @@ export class Outbox {
   }
 
   async drop(id: string): Promise<void> {
+    this.gone.add(id)
     this.letters = this.letters.filter((one) => one.id !== id)
     this.changed(this.letters)
     await this.kept.delete(PREFIX + id)
