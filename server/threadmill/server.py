@@ -92,6 +92,7 @@ def run(
     app = App(project, settings, graphs)
     # What is loaded by now stays: to walk it for garbage would stop every run and reader for a tenth of a second.
     gc.freeze()
+    gc.enable()
     config = uvicorn.Config(
         app,
         log_config=None,

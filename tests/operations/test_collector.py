@@ -11,10 +11,11 @@ from serving import Server
 async def test_what_was_loaded_at_the_start_is_not_looked_at_again(tmp_path: Path) -> None:
     source = HEADER + (
         "import gc\n\nclass Loaded:\n    pass\n\nloaded = Loaded()\n\n"
-        "async def say(state):\n    return {'log': [str(any(one is loaded for one in gc.get_objects()))]}\n"
+        "async def say(state):\n"
+        "    return {'log': [str(any(one is loaded for one in gc.get_objects())), str(gc.isenabled())]}\n"
     )
     server = Server(tmp_path / "data", project(tmp_path / "p", agent=source + GRAPH)).start()
     try:
-        assert (await server.client().runs.wait(None, "agent", input={}))["log"] == ["False"]
+        assert (await server.client().runs.wait(None, "agent", input={}))["log"] == ["False", "True"]
     finally:
         server.kill()
