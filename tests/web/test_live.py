@@ -250,11 +250,12 @@ def test_what_a_closed_tab_could_not_send_is_sent_by_another(
     person: Callable[..., BrowserContext], agent: Server
 ) -> None:
     context = person()
-    page, other = context.new_page(), context.new_page()
+    page, other, third = context.new_page(), context.new_page(), context.new_page()
     thread = begin(page, "What is 15% of 80?")
     done(page)
-    other.goto("/")
-    expect(item(other, thread)).to_be_visible()
+    for one in (other, third):
+        one.goto("/")
+        expect(item(one, thread)).to_be_visible()
     agent.kill()
     try:
         say(page, "What is 20% of 80?")
@@ -263,12 +264,14 @@ def test_what_a_closed_tab_could_not_send_is_sent_by_another(
         page.close()
     finally:
         agent.start()
-    now(other)
+    for one in (other, third):  # both send it, and it is one message
+        now(one)
     item(other, thread).get_by_role("link").click()
     expect(last(other)).to_contain_text("16")
     done(other)
     said = [one["content"] for one in snapshot(agent, thread)["messages"] if one["type"] == "human"]
     assert said == ["What is 15% of 80?", "What is 20% of 80?"]
+    assert len(httpx.get(f"{agent.url}/threads/{thread}/runs", timeout=30).json()) == 2
 
 
 def test_where_no_websocket_gets_through_the_page_is_live_all_the_same(
