@@ -225,9 +225,10 @@ class Runtime:
         says it again, with the same id, and is told of the run that has it already."""
 
         def keep(tx: Tx) -> Run | None:
-            if before := steering.heard(tx, thread_id, message["id"]):
+            there = run.active(tx, thread_id)
+            if before := steering.heard(tx, thread_id, message["id"], there):
                 return before
-            now = next((one for one in run.active(tx, thread_id) if one.status == "running"), None)
+            now = next((one for one in there if one.status == "running"), None)
             if now is not None:
                 steering.inject(tx, now.run_id, message)
                 tx.on_commit(partial(self.worker.say, now.run_id, message))

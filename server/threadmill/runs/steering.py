@@ -19,8 +19,8 @@ from threadmill_checkpoints.database import Tx
 ONCE = ("recovers", "strict_resume", "if_interrupted")  # of a run's kwargs, those that its successor has not
 
 
-def heard(tx: Tx, thread_id: str, message_id: str) -> Run | None:
-    """The run of the thread that the message was said to, or the active one that it begins."""
+def heard(tx: Tx, thread_id: str, message_id: str, active: Sequence[Run]) -> Run | None:
+    """The run of the thread that the message was said to, or of its `active` ones that which it begins."""
     row = tx.one(
         "SELECT runs.* FROM injections JOIN runs USING (run_id) WHERE message_id = :id AND thread_id = :thread_id",
         id=message_id,
@@ -28,7 +28,7 @@ def heard(tx: Tx, thread_id: str, message_id: str) -> Run | None:
     )
     if row is not None:
         return Run.from_row(row)
-    return next((one for one in runs.active(tx, thread_id) if message_id in _asked(one)), None)
+    return next((one for one in active if message_id in _asked(one)), None)
 
 
 def _asked(run: Run) -> list[Any]:
