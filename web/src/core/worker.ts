@@ -13,7 +13,6 @@ const scope = globalThis as unknown as { onconnect: (event: MessageEvent) => voi
 const tabs = new Map<MessagePort, Set<string>>()
 const owners = new Map<string, MessagePort>()
 let hub: Hub | null = null
-let address = ''
 
 function tell(told: Told): void {
   if (told.type === 'state') for (const port of tabs.keys()) port.postMessage(told)
@@ -30,8 +29,7 @@ function forget(port: MessagePort): void {
 
 function hear(port: MessagePort, said: Said): void {
   if (said.type === 'start') {
-    address = said.url
-    hub ??= new Hub((streamed) => socketAt(address)(streamed), tell)
+    hub ??= new Hub(socketAt(said.url), tell) // of all tabs of one worker it is the same
     hub.start(said.token)
     port.postMessage({ type: 'state', state: hub.current } satisfies Told)
     void navigator.locks.request(said.lock, () => forget(port))
